@@ -1,0 +1,48 @@
+# Everything below sets itself up on a machine that has python3 (3.11 or newer, with venv), git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+UV_VERSION := 0.13.9
+
+.PHONY: setup demo test lint bench soak lock docs clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements/dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/liftlock demo $(DEMO)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak" $(TESTS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/suppressions.py
+
+bench: $(STAMP)
+	$(BIN)/python -m bench $(BENCH)
+
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak --timeout 7200 $(TESTS)
+
+# Re-resolve the development lock (needs the package index).
+lock: $(STAMP)
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --group dev \
+	  --no-annotate --custom-compile-command "make lock" -o requirements/dev.lock pyproject.toml
+
+# Regenerate the pages that are made from the program itself.
+docs: $(STAMP)
+	$(BIN)/python -m liftlock.cli.reference docs/reference/commands.md
+
+clean:
+	rm -rf $(VENV) .build .mypy_cache .ruff_cache .hypothesis

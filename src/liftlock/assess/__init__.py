@@ -1,0 +1,1 @@
+"""Ask questions of a deployment and answer with findings."""

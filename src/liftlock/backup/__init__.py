@@ -1,0 +1,1 @@
+"""Backup sets: databases, artifacts, configuration and environment lock as one verified whole."""

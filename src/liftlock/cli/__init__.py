@@ -1,0 +1,1 @@
+"""The command line: options, rendering, exit status. Only this package prints, prompts and exits."""

@@ -1,0 +1,1 @@
+"""Observe a running deployment and its configuration; nothing here acts."""

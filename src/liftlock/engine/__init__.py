@@ -1,0 +1,1 @@
+"""Journal, lock and executor: they know the Step interface and nothing else."""

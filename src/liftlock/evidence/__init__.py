@@ -1,0 +1,1 @@
+"""What an auditor keeps of an upgrade."""

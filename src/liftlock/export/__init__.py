@@ -1,0 +1,1 @@
+"""Experiments and registry metadata in an open format that reads without MLflow."""

@@ -1,0 +1,1 @@
+"""Ways of running a tracking server behind one interface."""

@@ -1,0 +1,1 @@
+"""One journalled step per file."""

@@ -1,0 +1,81 @@
+"""What every database engine must be able to do for an upgrade. One file per engine, one conformance suite.
+
+Facts are observed, snapshots are consistent and taken while others write, a restore replaces the whole content
+or nothing, fingerprints are computed where the data is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from liftlock.model.deployment import Role, StoreFacts, Writer
+from liftlock.model.fingerprint import Fingerprint
+from liftlock.model.progress import Observer, silent
+from liftlock.model.snapshot import StoreSnapshot
+from liftlock.model.uri import StoreUri
+
+
+class Store(Protocol):
+    """One database of a deployment. All methods raise StoreError with a redacted, one-line message."""
+
+    uri: StoreUri
+    role: Role
+
+    def facts(self, *, exact_rows: bool = False) -> StoreFacts:
+        """Observe the database: revision, tables, sizes, rights, other owners, who has it open. Never writes."""
+        ...
+
+    def revision(self) -> str | None:
+        """The Alembic revision of this role's chain (auth: `alembic_version_auth`, or `alembic_version` alone)."""
+        ...
+
+    def check_integrity(self) -> tuple[str, ...]:
+        """Problems the engine itself finds (SQLite: quick_check and foreign_key_check); empty when sound."""
+        ...
+
+    def writers(self, *, ignore_pids: frozenset[int] = frozenset()) -> tuple[Writer, ...]:
+        """Others who have the database open for writing right now; ours excluded."""
+        ...
+
+    def fingerprint(
+        self, *, columns: Mapping[str, Sequence[str]] | None = None, observer: Observer = silent
+    ) -> Fingerprint:
+        """Hash all tables (or just these columns of these tables) from one consistent view of the data."""
+        ...
+
+    def snapshot(self, directory: Path, *, observer: Observer = silent) -> StoreSnapshot:
+        """Write a consistent snapshot into an existing, empty, private directory while others may write.
+
+        The fingerprint in the result is of the state that was written. Files are flushed to disk.
+        """
+        ...
+
+    def restore(self, snapshot: StoreSnapshot, directory: Path, *, observer: Observer = silent) -> None:
+        """Replace the database's whole content by the snapshot in `directory`, all or nothing.
+
+        The caller has proven that nobody else has the database open. A crash leaves the old content or the new,
+        and a repeated call finishes the work. `directory` is the one given to `snapshot`.
+        """
+        ...
+
+    def scratch(self, name: str) -> Store:
+        """A store beside this one (same engine and server) that does not exist yet; `drop` removes it."""
+        ...
+
+    def drop(self) -> None:
+        """Remove a scratch store with all that is in it. Refuses anything `scratch` did not name. Idempotent."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether the database exists and can be opened."""
+        ...
+
+    def schema_dump(self) -> str:
+        """All tables, columns, keys, indexes, triggers and functions as stable text, for comparison."""
+        ...
+
+    def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Mapping[str, Any]]:
+        """Run one SELECT (`:name` parameters) in a read-only transaction, streaming rows as mappings."""
+        ...

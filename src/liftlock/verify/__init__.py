@@ -1,0 +1,1 @@
+"""Prove a result: probes over HTTP, real clients, comparison of fingerprints."""
