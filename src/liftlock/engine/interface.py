@@ -64,7 +64,12 @@ class Context:
 
 
 class Step(Protocol):
-    """One journalled step. `run` is repeatable after NOT_STARTED, `undo` is repeatable always."""
+    """One journalled step.
+
+    `run` acts and returns nothing: what came of it is read back from the world (and from notes) by `result`, so a
+    crash between the act and its record loses nothing. `run` is only called when the probe says NOT_STARTED;
+    `undo` may be called in any state, any number of times.
+    """
 
     name: str
     title: str
@@ -79,10 +84,34 @@ class Step(Protocol):
         """What is true in the world now, whatever the journal says."""
         ...
 
-    def run(self, context: Context) -> Payload:
-        """Act, and return what later steps and the evidence need (JSON, no secrets)."""
+    def run(self, context: Context) -> None:
+        """Act. Raises LiftlockError; NeedsPerson stops the run where it is, anything else puts it back."""
+        ...
+
+    def result(self, context: Context) -> Payload:
+        """After DONE: what later steps and the evidence need, as JSON without secrets."""
         ...
 
     def undo(self, context: Context) -> None:
         """Take it back, wholly, from any state a crash may have left."""
         ...
+
+
+class BaseStep:
+    """What most steps share: no precheck, nothing to take back, an empty result."""
+
+    name: str
+    title: str
+    reversibility: Reversibility = Reversibility.UNDO
+    holds_writes: bool = False
+
+    def precheck(self, context: Context) -> tuple[Finding, ...]:  # noqa: ARG002 - the interface's argument
+        """Nothing to look at."""
+        return ()
+
+    def result(self, context: Context) -> Payload:  # noqa: ARG002 - the interface's argument
+        """Nothing to tell."""
+        return {}
+
+    def undo(self, context: Context) -> None:
+        """Nothing to take back."""
