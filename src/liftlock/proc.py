@@ -40,11 +40,13 @@ def run(
     stdin: str | bytes | None = None,
     check: bool = True,
     what: str = "",
+    as_user: tuple[int, int] | None = None,
 ) -> Completed:
     """Run a program to its end and return its output.
 
     `timeout` is in seconds; past it the child's whole process group is killed. `env` is the complete
-    environment (None = ours). `what` names the work in the error. Raises CommandFailed when the program
+    environment (None = ours). `what` names the work in the error. `as_user` is a (uid, gid) to become, which only
+    root can. Raises CommandFailed when the program
     is missing, when the deadline passes, or (with `check`) when it ends with a status other than zero.
     """
     words = tuple(str(word) for word in argv)
@@ -60,6 +62,9 @@ def run(
             env=dict(env) if env is not None else None,
             cwd=cwd,
             start_new_session=True,
+            user=as_user[0] if as_user else None,
+            group=as_user[1] if as_user else None,
+            extra_groups=[] if as_user else None,
         )
     except OSError as error:
         raise CommandFailed(
@@ -99,12 +104,25 @@ def spawn(
     stdin: int | IO[bytes] | None = subprocess.DEVNULL,
     stdout: int | IO[bytes],
     stderr: int | IO[bytes] = subprocess.STDOUT,
+    as_user: tuple[int, int] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a long-lived child in a process group (and session) of its own; the caller ends it."""
+    """Start a long-lived child in a process group (and session) of its own; the caller ends it.
+
+    `as_user` is a (uid, gid) to become, which only root can.
+    """
     words = [str(word) for word in argv]
     try:
         return subprocess.Popen(
-            words, env=dict(env), cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+            words,
+            env=dict(env),
+            cwd=cwd,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            user=as_user[0] if as_user else None,
+            group=as_user[1] if as_user else None,
+            extra_groups=[] if as_user else None,
         )
     except OSError as error:
         raise CommandFailed(
