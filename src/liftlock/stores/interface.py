@@ -31,6 +31,10 @@ class Store(Protocol):
         """The Alembic revision of this role's chain (auth: `alembic_version_auth`, or `alembic_version` alone)."""
         ...
 
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """Every table (ours and the engine's left out) -> its columns in name order, generated ones included."""
+        ...
+
     def check_integrity(self) -> tuple[str, ...]:
         """Problems the engine itself finds (SQLite: quick_check and foreign_key_check); empty when sound."""
         ...

@@ -1,0 +1,91 @@
+"""From a situation to a plan. Pure: same input, same plan; nothing is looked at, nothing is done."""
+
+from __future__ import annotations
+
+import hashlib
+from types import ModuleType
+
+from liftlock.errors import Refused, UsageError
+from liftlock.model.codec import to_json
+from liftlock.model.plan import Plan, PlannedStep, Strategy
+from liftlock.model.release import JumpKind
+from liftlock.plan.estimates import estimate, total
+from liftlock.plan.situation import Situation
+from liftlock.plan.strategies import in_place, standard
+
+# Best first.
+_BUILT: tuple[ModuleType, ...] = (in_place, standard)
+_LATER = {
+    Strategy.ONLINE: "this version of liftlock has no gate yet",
+    Strategy.ROLLING: "this version of liftlock has no gate yet",
+}
+
+
+def plan(situation: Situation) -> Plan:
+    """The plan for a situation. Raises Refused for a jump that cannot be made, UsageError for a wrong request."""
+    _refuse_illegal(situation)
+    refused = {module.STRATEGY: module.offered(situation) for module in _BUILT} | _LATER
+    chosen = _choose(situation, refused)
+    steps = tuple(
+        PlannedStep(
+            name=each.name,
+            title=each.title,
+            reversibility=each.reversibility,
+            holds_writes=each.holds_writes,
+            estimate=estimate(each.name, situation),
+        )
+        for each in chosen.outline(situation)
+    )
+    draft = Plan(
+        id="",
+        created_at=situation.now,
+        deployment_digest=situation.deployment.digest,
+        deployment_name=situation.deployment.name,
+        jump=situation.jump,
+        strategy=chosen.STRATEGY,
+        reasons=(*_reasons(situation, chosen.STRATEGY), *situation.notes),
+        not_offered={strategy.value: reason for strategy, reason in refused.items() if reason},
+        steps=steps,
+        point_of_no_return=chosen.POINT_OF_NO_RETURN,
+        window=total(tuple(step.estimate for step in steps if step.holds_writes)),
+    )
+    digest = hashlib.sha256(to_json(draft).encode()).hexdigest()[:12]
+    return Plan(**{name: getattr(draft, name) for name in draft.__struct_fields__} | {"id": f"plan-{digest}"})
+
+
+def _refuse_illegal(situation: Situation) -> None:
+    jump = situation.jump
+    if jump.target < jump.source:
+        raise Refused(
+            f"MLflow {jump.target} is older than the running {jump.source}",
+            hint="A downgrade is not an upgrade: `liftlock rollback` goes back to the release before.",
+        )
+    if jump.kind is JumpKind.NONE:
+        raise Refused(f"MLflow {jump.target} is what runs already")
+    if situation.foreign_revision is not None:
+        raise Refused(
+            f"the database is at revision {situation.foreign_revision}, which MLflow {jump.target} does not know",
+            hint="It was written by a newer release, or is not MLflow's; choose a newer target.",
+        )
+
+
+def _choose(situation: Situation, refused: dict[Strategy, str]) -> ModuleType:
+    if situation.wanted is None:
+        return next(module for module in _BUILT if not refused[module.STRATEGY])
+    reason = refused[situation.wanted]
+    if reason:
+        raise UsageError(f"strategy {situation.wanted} is not possible here: {reason}")
+    return next(module for module in _BUILT if module.STRATEGY is situation.wanted)
+
+
+def _reasons(situation: Situation, strategy: Strategy) -> tuple[str, ...]:
+    jump = situation.jump
+    said = [f"{jump.source} to {jump.target} is a {jump.kind.value} jump"]
+    for role, revisions in (("tracking", jump.tracking), ("auth", jump.auth)):
+        if revisions:
+            said.append(f"{len(revisions)} {role} migrations, to {revisions[-1]}")
+    if strategy is Strategy.IN_PLACE:
+        said.append("no migration lies between the releases, so a restart is enough")
+    elif situation.wanted is None:
+        said.append("the schema changes, so writes are held while it is migrated")
+    return tuple(said)

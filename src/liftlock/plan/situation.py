@@ -1,0 +1,44 @@
+"""Everything a planner may know, gathered beforehand. Planning is a pure function of this."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from liftlock.model.codec import Value
+from liftlock.model.deployment import Deployment
+from liftlock.model.plan import Strategy
+from liftlock.model.release import Jump
+
+
+class Rehearsed(Value, frozen=True):
+    """Seconds each step took in a rehearsal of this jump, with the rows and bytes it was measured on."""
+
+    at: datetime
+    deployment_digest: str
+    jump: Jump
+    strategy: Strategy
+    seconds: dict[str, float]
+    rows: int
+    bytes: int
+
+
+class Situation(Value, frozen=True):
+    """The deployment, the jump with the revisions to run, and what was measured.
+
+    `foreign_revision` is the revision of a database that the target does not know (it was written by a newer
+    release), or None. `wanted` is the strategy asked for, None for the best one.
+    """
+
+    now: datetime
+    deployment: Deployment
+    jump: Jump
+    wanted: Strategy | None = None
+    foreign_revision: str | None = None
+    rehearsed: Rehearsed | None = None
+    artifact_bytes: int = 0
+    target_cached: bool = False
+    old_starts_in: float | None = None
+    new_starts_in: float | None = None
+    notes: tuple[str, ...] = msgspec.field(default_factory=tuple)

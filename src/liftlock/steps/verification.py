@@ -1,0 +1,269 @@
+"""Verification as steps: data right after the migration, and the running server before the upgrade counts."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from liftlock.backup import catalog
+from liftlock.effects import side_effect
+from liftlock.engine.interface import BaseStep, Context, Payload, Probe
+from liftlock.errors import LiftlockError, NeedsPerson, ReleaseError, StoreError
+from liftlock.model.codec import from_builtins, to_builtins
+from liftlock.model.deployment import Role
+from liftlock.model.finding import Finding, Outcome, Severity, blocking
+from liftlock.model.fingerprint import Fingerprint
+from liftlock.model.release import Release
+from liftlock.releases.environment import Environment
+from liftlock.releases.tools import ReleaseTools, SmokeReport
+from liftlock.steps.site import Site
+from liftlock.verify.data import comparable_columns, verify_migrated
+from liftlock.verify.http import Client
+from liftlock.verify.live import smoke_findings, verify_server
+from liftlock.verify.sample import RestSample, take_sample
+
+# What a running server writes by itself, without any client: leases, job bookkeeping.
+HOUSEKEEPING = frozenset({"jobs", "job_locks", "scheduler_leases"})
+
+
+class VerificationFailed(LiftlockError):
+    """A verification found something that failed or could not be told."""
+
+
+class SampleBefore(BaseStep):
+    """Ask the old server what it serves, for comparison with the new one."""
+
+    name = "sample-before"
+    title = "sample what the old server serves"
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def probe(self, context: Context) -> Probe:
+        """Done when noted."""
+        return Probe.DONE if context.noted(self.name) else Probe.NOT_STARTED
+
+    def run(self, context: Context) -> None:
+        """Ask over REST."""
+        spec = self.site.spec(self.site.old_python, self.site.jump.source)
+        sample = take_sample(Client(_url(spec.host, spec.port, spec.static_prefix), login=self.site.login))
+        problems = {role.value: list(store.check_integrity()) for role, store in self.site.stores.items()}
+        context.note(self.name, {"sample": to_builtins(sample), "problems": problems})
+
+    def result(self, context: Context) -> Payload:
+        """The sample, and integrity problems the databases already had."""
+        return context.noted(self.name) or {}
+
+
+class VerifyData(BaseStep):
+    """Every row and column of every table against the snapshot, and the schema head, while nobody can write."""
+
+    name = "verify-data"
+    title = "compare every row with the snapshot"
+    holds_writes = True
+
+    def __init__(self, site: Site, heads: dict[Role, str], *, snapshot_step: str) -> None:
+        self.site = site
+        self.heads = heads
+        self.snapshot_step = snapshot_step
+
+    def probe(self, context: Context) -> Probe:
+        """Asked anew after a crash: it changes nothing."""
+        return Probe.NOT_STARTED
+
+    def run(self, context: Context) -> None:
+        """Compare; remember the migrated state's own fingerprint, to tell later whether anybody wrote since."""
+        saved = catalog.find(self.site.backup_directory, str(context.outcome(self.snapshot_step)["set"]))
+        known = context.outcome("sample-before").get("problems", {})
+        findings: list[Finding] = []
+        after: dict[str, Any] = {}
+        for role, store in self.site.stores.items():
+            snapshot = saved.store(role)
+            if snapshot is None:
+                raise VerificationFailed(f"the snapshot holds no {role.value} database")
+            revisions = self.site.revisions(role)
+            columns = comparable_columns(snapshot.fingerprint, role, revisions)
+            before = _restricted(snapshot.fingerprint, columns, saved.id)
+            findings += verify_migrated(
+                store,
+                before,
+                revisions,
+                head=self.heads[role],
+                known_problems=frozenset(known.get(role.value, ())),
+                observer=context.observer,
+            )
+            after[role.value] = to_builtins(store.fingerprint(observer=context.observer))
+        context.note(self.name, {"findings": to_builtins(findings), "after": after})
+        require(findings)
+
+    def result(self, context: Context) -> Payload:
+        """Findings and the fingerprints after the migration."""
+        return context.noted(self.name) or {}
+
+
+class VerifyLive(BaseStep):
+    """The running server: health, version, content over REST, real clients of both releases, public names.
+
+    When it fails and nobody else has written since the server was opened, everything is put back. When
+    somebody has, only a person may decide what their writes are worth.
+    """
+
+    name = "verify-live"
+    title = "verify the running server with real clients"
+
+    def __init__(self, site: Site, release: Release, *, clients: tuple[Release, ...], data_step: str | None) -> None:
+        self.site = site
+        self.release = release
+        self.clients = clients
+        self.data_step = data_step
+
+    def probe(self, context: Context) -> Probe:
+        """Asked anew after a crash: it cleans up after itself."""
+        return Probe.NOT_STARTED
+
+    def run(self, context: Context) -> None:
+        """Probe, sample, smoke, clean up, judge."""
+        findings = list(self._findings(context))
+        context.note(self.name, {"findings": to_builtins(findings)})
+        try:
+            require(findings)
+        except VerificationFailed as error:
+            others = self._others(context)
+            if others:
+                raise NeedsPerson(
+                    f"{error.message}; but clients have written since the server was opened ({others})",
+                    hint="`liftlock rollback` lists those writes, saves them in a backup and goes back; "
+                    "`liftlock resume` verifies once more.",
+                ) from error
+            raise
+
+    def result(self, context: Context) -> Payload:
+        """The findings."""
+        return context.noted(self.name) or {}
+
+    def _findings(self, context: Context) -> list[Finding]:
+        spec = self.site.spec(self.site.old_python, self.release)
+        url = _url(spec.host, spec.port, spec.static_prefix)
+        sampled = context.outcome("sample-before").get("sample")
+        found = list(
+            verify_server(
+                url,
+                self.release,
+                login=self.site.login,
+                public_names=self.site.public_names,
+                before=from_builtins(sampled, RestSample) if sampled else None,
+            )
+        )
+        environments = {release: self._environment(context, release) for release in self.clients}
+        usable = {release: environment for release, environment in environments.items() if environment is not None}
+        with ThreadPoolExecutor(max(1, len(usable))) as pool, side_effect("smoke run"):
+            reports = dict(
+                zip(usable, pool.map(lambda each: self._smoke(each, url), usable.values()), strict=True)
+            )
+        for release in self.clients:
+            report = reports.get(release)
+            if report is None:
+                found.append(
+                    Finding(
+                        code="LLV030",
+                        title=f"{release} client",
+                        outcome=Outcome.SKIPPED,
+                        severity=Severity.WARNING,
+                        message="its environment could not be rebuilt, so no real client of it was run",
+                    )
+                )
+            elif isinstance(report, str):
+                found.append(
+                    Finding(code="LLV030", title=f"{release} client", outcome=Outcome.UNKNOWN, message=report)
+                )
+            else:
+                found += smoke_findings(report, str(release))
+        found.append(self._erase([each for each in reports.values() if isinstance(each, SmokeReport)], url, context))
+        return found
+
+    def _smoke(self, environment: Environment, url: str) -> SmokeReport | str:
+        username, password = self.site.login or (None, None)
+        try:
+            return ReleaseTools(environment).smoke(url, username=username, password=password, timeout=180.0)
+        except LiftlockError as error:
+            return error.message
+
+    def _erase(self, reports: list[SmokeReport], url: str, context: Context) -> Finding:
+        environment = self._environment(context, self.release)
+        try:
+            if environment is None:
+                raise ReleaseError("no environment of the running release to run `mlflow gc` in")
+            with side_effect("erase smoke run"):
+                ReleaseTools(environment).erase(
+                    self.site.store(Role.TRACKING).uri,
+                    reports,
+                    tracking_url=url,
+                    artifacts_destination=self.site.artifacts_destination,
+                    login=self.site.login,
+                )
+        except LiftlockError as error:
+            return Finding(
+                code="LLV031",
+                title="smoke runs erased",
+                outcome=Outcome.FAIL,
+                severity=Severity.WARNING,
+                message=error.message,
+            )
+        return Finding(code="LLV031", title="smoke runs erased", outcome=Outcome.PASS, message="nothing of ours is left")
+
+    def _environment(self, context: Context, release: Release) -> Environment | None:
+        noted = context.outcome("build-environments")
+        if release == self.site.jump.target:
+            return self.site.environments.find(release, str(noted.get("new_lock_digest", "")))
+        if noted.get("old_replica"):
+            return self.site.environments.at(Path(str(noted["old_replica"])))
+        return None
+
+    def _others(self, context: Context) -> str:
+        """Tables that differ from the state right after the migration; empty when nobody wrote."""
+        if self.data_step is None:
+            return "it cannot be told which"
+        after = context.outcome(self.data_step).get("after", {})
+        try:
+            return ", ".join(
+                f"{role.value}.{table}"
+                for role, store in self.site.stores.items()
+                for table in changed_since(from_builtins(after[role.value], Fingerprint), store.fingerprint())
+            )
+        except (StoreError, KeyError) as error:
+            return f"it cannot be told which: {error}"
+
+
+def changed_since(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
+    """Tables that clients changed between two fingerprints; a server's own housekeeping and sequences left out."""
+    return tuple(
+        table
+        for table in before.differences(now)
+        if table not in HOUSEKEEPING and not table.startswith(("sqlite_", "("))
+    )
+
+
+def require(findings: list[Finding]) -> None:
+    """Raise VerificationFailed when a finding blocks."""
+    stops = blocking(findings)
+    if stops:
+        more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
+        raise VerificationFailed(f"{stops[0].title}: {stops[0].message}{more}", hint=stops[0].hint)
+
+
+def _restricted(full: Fingerprint, columns: dict[str, tuple[str, ...]], set_id: str) -> Fingerprint:
+    kept = []
+    for table in full.tables:
+        if table.table not in columns:
+            continue
+        if tuple(columns[table.table]) != table.columns:
+            raise VerificationFailed(
+                f"table {table.table} loses columns in this hop, so backup {set_id} cannot be compared as a whole"
+            )
+        kept.append(table)
+    return Fingerprint(algorithm=full.algorithm, tables=tuple(kept))
+
+
+def _url(host: str, port: int, prefix: str) -> str:
+    return f"http://{ {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, host)}:{port}{prefix}"  # noqa: S104 - compared
