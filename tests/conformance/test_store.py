@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from liftlock.stores.opening import open_store
 
 from liftlock.errors import LiftlockError, StoreCorrupt, StoreError
 from liftlock.model.codec import from_json, to_json
@@ -20,6 +19,7 @@ from liftlock.model.deployment import Role
 from liftlock.model.snapshot import StoreSnapshot
 from liftlock.model.uri import Engine
 from liftlock.stores.interface import Store
+from liftlock.stores.opening import open_store
 from tests.support.harness import HARNESSES, StoreHarness, make_harness
 from tests.support.mlflow_schema import AUTH_REVISION, REVISION, data
 

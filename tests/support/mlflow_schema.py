@@ -16,7 +16,8 @@ REVISION = "acf3f17fdcc7"
 AUTH_REVISION = "8606fa83a998"
 
 _TRACKING = """
-CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
+CREATE TABLE alembic_version (
+  version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
 CREATE TABLE experiments (
   experiment_id {serial}, name VARCHAR(256) NOT NULL, artifact_location VARCHAR(256), lifecycle_stage VARCHAR(32),
   creation_time BIGINT, last_update_time BIGINT,
@@ -59,7 +60,8 @@ CREATE TABLE alembic_version_auth (version_num VARCHAR(32) NOT NULL PRIMARY KEY)
 CREATE TABLE users (
   id {serial}, username VARCHAR(255) UNIQUE, password_hash VARCHAR(255), is_admin BOOLEAN);
 CREATE TABLE experiment_permissions (
-  id {serial}, experiment_id VARCHAR(255) NOT NULL, user_id INTEGER NOT NULL REFERENCES users (id), permission VARCHAR(255),
+  id {serial}, experiment_id VARCHAR(255) NOT NULL, user_id INTEGER NOT NULL REFERENCES users (id),
+  permission VARCHAR(255),
   CONSTRAINT unique_experiment_user UNIQUE (experiment_id, user_id))
 """
 
@@ -126,7 +128,7 @@ def data(role: Role) -> dict[str, list[dict[str, Any]]]:
             for n, (name, stage) in enumerate(
                 [("Default", "active"), ("Zürich 🚲\tπ", "active"), ('it\'s "quoted"\nline', "deleted")]
             )
-        ],  # fmt: skip
+        ],
         "runs": [
             {
                 "run_uuid": uuid,
@@ -139,7 +141,7 @@ def data(role: Role) -> dict[str, list[dict[str, Any]]]:
                 "experiment_id": 1 + n % 3,
             }
             for n, uuid in enumerate(uuids)
-        ],  # fmt: skip
+        ],
         "metrics": [
             {
                 "key": key,
@@ -160,7 +162,7 @@ def data(role: Role) -> dict[str, list[dict[str, Any]]]:
                 ("one", 1.0),
                 ("third", 1 / 3),
             ]
-        ],  # fmt: skip
+        ],
         "params": [
             {"key": f"p{n}", "value": value, "run_uuid": uuid}
             for uuid in uuids
@@ -184,10 +186,10 @@ def data(role: Role) -> dict[str, list[dict[str, Any]]]:
                 "span_id": "root",
                 "start_ns": 10**18,
                 "end_ns": None if n == 2 else 10**18 + n,
-                "content": '{"name": "ü", "n": %d}' % n,
+                "content": f'{{"name": "ü", "n": {n}}}',
             }
             for n in range(4)
-        ],  # fmt: skip
+        ],
         "blobs": [
             {"name": "bytes", "data": bytes(range(256))},
             {"name": "empty", "data": b""},

@@ -1,0 +1,98 @@
+"""Put a snapshot in the place of a SQLite database, all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from liftlock.effects import side_effect
+from liftlock.errors import StoreCorrupt, StoreError
+from liftlock.files import PRIVATE_FILE, sync_directory
+from liftlock.model.progress import Observer, Progress, silent
+from liftlock.model.snapshot import FileEntry
+from liftlock.stores.sqlite_connection import errors, side_files, writing
+
+_CHUNK = 1 << 20
+
+
+def restore_file(source: Path, entry: FileEntry, target: Path, *, observer: Observer = silent) -> None:
+    """Replace the database `target` (which nobody has open) by the file `source`, which must match `entry`.
+
+    The order makes a crash harmless. (1) The new content is written beside the target and flushed; its digest is
+    compared before anything else happens. (2) The old database is opened once, so that SQLite itself folds a
+    write-ahead log or a hot journal into it: the old content is then one file, still complete. Removing such files
+    without that would lose commits of the old content if we died next; leaving them would let SQLite apply them to
+    the new content. (3) One rename switches old to new; the directory is flushed. Owner and mode stay those of the
+    file that was there. Raises StoreCorrupt for a damaged snapshot, StoreError otherwise; the target is untouched.
+    """
+    target = target.resolve()
+    part = target.with_name(f".{target.name}.restore.part")
+    with errors(target):
+        try:
+            with side_effect("write restored database"):
+                _copy_checked(source, entry, part, observer)
+                _take_over_rights(part, target)
+            if target.exists():
+                with side_effect("fold old journal"):
+                    _fold(target)
+            for stale in side_files(target):
+                with side_effect("remove old journal"):
+                    stale.unlink(missing_ok=True)
+            sync_directory(target.parent)
+            with side_effect("switch to restored database"):
+                part.replace(target)
+                sync_directory(target.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _copy_checked(source: Path, entry: FileEntry, part: Path, observer: Observer) -> None:
+    if not source.exists():
+        raise StoreCorrupt(
+            f"the snapshot is damaged: {entry.path} is missing", hint="Use another backup set (`liftlock backup list`)."
+        )
+    digest = hashlib.sha256()
+    done = 0
+    part.unlink(missing_ok=True)
+    with (
+        source.open("rb") as old,
+        os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as new,
+    ):
+        while chunk := old.read(_CHUNK):
+            digest.update(chunk)
+            new.write(chunk)
+            done += len(chunk)
+            observer(Progress(work="restore", done=done, total=entry.bytes, unit="bytes"))
+        new.flush()
+        os.fsync(new.fileno())
+    if (done, digest.hexdigest()) != (entry.bytes, entry.sha256):
+        raise StoreCorrupt(
+            f"the snapshot is damaged: {entry.path} does not match its SHA-256",
+            hint="Use another backup set (`liftlock backup list`).",
+        )
+
+
+def _take_over_rights(part: Path, target: Path) -> None:
+    if not target.exists():
+        return
+    stat = target.stat()
+    if (stat.st_uid, stat.st_gid) != (os.geteuid(), os.getegid()):
+        os.chown(part, stat.st_uid, stat.st_gid)
+    part.chmod(stat.st_mode & 0o7777)
+
+
+def _fold(target: Path) -> None:
+    try:
+        with writing(target) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except StoreCorrupt:
+        return  # the old content is beyond saving, with its journal or without
+    log = side_files(target)[0]
+    if busy or (log.exists() and log.stat().st_size):
+        raise StoreError(
+            f"{target} is still open in another process",
+            hint="Stop the server and whoever else has it open, then try again.",
+            retryable=True,
+        )
