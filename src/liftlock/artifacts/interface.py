@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -19,15 +19,27 @@ class ArtifactFile(Value, frozen=True):
     mtime_ns: int
 
 
-class ArtifactStore(Protocol):
-    """One root of artifacts. All methods raise ArtifactError."""
+Skip = Callable[[str, str], None]
+"""Told of a file that was left out: its path relative to the root, and the reason in a few words."""
 
-    def inventory(self, *, known: Iterable[ArtifactFile] = (), observer: Observer = silent) -> tuple[ArtifactFile, ...]:
+
+class ArtifactStore(Protocol):
+    """One root of artifacts. All methods raise ArtifactError.
+
+    The server may be live: files can vanish or change while they are read. With `on_skip` such a file is left out
+    and reported; without it the first one raises ArtifactError.
+    """
+
+    def inventory(
+        self, *, known: Iterable[ArtifactFile] = (), on_skip: Skip | None = None, observer: Observer = silent
+    ) -> tuple[ArtifactFile, ...]:
         """All files, sorted by path; those equal to `known` in size and time are not read again."""
         ...
 
-    def copy(self, files: Iterable[ArtifactFile], target: Path, *, observer: Observer = silent) -> int:
-        """Copy files below `target` (reflink or hard link where safe), verified; bytes really written."""
+    def copy(
+        self, files: Iterable[ArtifactFile], target: Path, *, on_skip: Skip | None = None, observer: Observer = silent
+    ) -> int:
+        """Copy files below `target` (reflink where the file system can), verified; bytes really written."""
         ...
 
     def verify(self, files: Iterable[ArtifactFile], *, observer: Observer = silent) -> tuple[str, ...]:
