@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from functools import total_ordering
 
 from packaging.version import InvalidVersion, Version
 
@@ -20,7 +19,6 @@ class JumpKind(enum.StrEnum):
     MAJOR = "major"
 
 
-@total_ordering
 class Release(Value, frozen=True, order=False):
     """One published version of MLflow, such as 2.9.2. Ordered as PEP 440 orders versions."""
 
@@ -44,8 +42,18 @@ class Release(Value, frozen=True, order=False):
         """Whether this is a release candidate or development release."""
         return self.key.is_prerelease
 
+    # All four by hand: msgspec's own comparison slots hide missing ones from functools.total_ordering.
     def __lt__(self, other: Release) -> bool:
         return self.key < other.key
+
+    def __le__(self, other: Release) -> bool:
+        return self.key <= other.key
+
+    def __gt__(self, other: Release) -> bool:
+        return self.key > other.key
+
+    def __ge__(self, other: Release) -> bool:
+        return self.key >= other.key
 
     def __str__(self) -> str:
         return self.version
