@@ -24,10 +24,12 @@ from liftlock.model.codec import Value, from_json, to_json
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.release import Release
 from liftlock.model.uri import Engine
-from liftlock.releases.lock import checked_requirements, digest, locked_release, resolve
+from liftlock.releases.index import Index
+from liftlock.releases.lock import checked_requirements, compile_lock, digest, locked_release, resolve, split
+from liftlock.releases.observe import carried, describe, lock_of, mlflow_release
 from liftlock.releases.proof import prove_imports, prove_start
-from liftlock.releases.pythons import Interpreter, find_python
-from liftlock.releases.uv import explain, uv
+from liftlock.releases.pythons import Interpreter, find_minor, find_python
+from liftlock.releases.uv import IndexUnreachable, explain, uv
 
 _MARKER = "environment.json"
 
@@ -86,7 +88,13 @@ class Environments:
             return self._proven(known, start, observer)
         interpreter = find_python(release, prefer=python)
         observer(Progress(work=f"resolve MLflow {release}"))
-        lock = resolve(release, interpreter.path, extra, drivers)
+        try:
+            lock = resolve(release, interpreter.path, extra, drivers)
+        except IndexUnreachable:
+            raise
+        except ReleaseError:
+            Index(self.root).require(release)  # an unknown release gets its nearest names instead
+            raise
         environment = self._install(lock, interpreter, drivers, start, observer)
         with side_effect("record environment request"):
             files.private_directory(request.parent)
@@ -99,17 +107,44 @@ class Environments:
     ) -> Environment:  # fmt: skip
         """The environment a lock describes, from the cache or installed again with every hash checked."""
         release = locked_release(lock)
-        place = self._place(release, digest(lock, python_version))
-        if (known := _read(place)) is not None:
+        if (known := self.find(release, digest(lock, python_version))) is not None:
             return self._proven(known, start, observer)
         minor = ".".join(python_version.split(".")[:2])
-        interpreter = find_python(release, prefer=minor)
-        if interpreter.minor != minor:
+        interpreter = find_minor(minor)
+        if interpreter is None:
             raise ReleaseError(
                 f"the lock of MLflow {release} was made for Python {minor}, and this machine has none",
-                hint=f"Install Python {minor}; {interpreter.version} was found but other wheels would be needed.",
+                hint=f"Install Python {minor}: another one would need other packages.",
             )
+        if "--hash=" not in lock:  # recorded while the index did not answer
+            pinned = [line for line in lock.splitlines() if line.strip()]
+            lock = compile_lock(pinned, interpreter.path, release, dependencies=False)
         return self._install(lock, interpreter, drivers, start, observer)
+
+    def find(self, release: Release, lock_digest: str) -> Environment | None:
+        """The whole environment with this lock digest from the cache, or None."""
+        return _read(self._place(release, lock_digest)) if lock_digest else None
+
+    def at(self, python: Path) -> Environment | None:
+        """The cached environment with this interpreter, or None."""
+        return next((entry for entry in self.cached() if entry.python == python), None)
+
+    def observe(self, python: Path) -> Environment:
+        """A person's own environment as it is; nothing in it is changed and it is not copied into the cache.
+
+        `python` is its interpreter. Raises ReleaseError when it does not run or has no MLflow.
+        """
+        description = describe(python)
+        lock, unlocked = lock_of(description, python)
+        return Environment(
+            release=mlflow_release(description), python=python, python_version=description.python_version,
+            package=Path(description.package), lock=lock, lock_digest=digest(lock, description.python_version),
+            owned=False, unlocked=unlocked,
+        )  # fmt: skip
+
+    def carried(self, observed: Environment, drivers: Collection[Engine]) -> tuple[str, ...]:
+        """Requirements of an old environment that the server needs in its new one, beside MLflow and `drivers`."""
+        return carried(describe(observed.python).distributions, drivers)
 
     def keep(self, environment: Environment, by: str) -> None:
         """Protect an environment from `prune` in the name of `by` (a run or a deployment). Repeatable."""
@@ -169,11 +204,7 @@ class Environments:
         try:
             with side_effect("install environment"):
                 uv(["venv", "--quiet", "--no-project", "--python", interpreter.path, place / "venv"], timeout=120)
-                uv(
-                    ["pip", "sync", "--quiet", "--require-hashes", "--python", python, place / "lock.txt"],
-                    timeout=1800,
-                    what=f"installing MLflow {release}",
-                )
+                self._packages(place, python, lock, f"installing MLflow {release}")
         except CommandFailed as error:
             raise ReleaseError(
                 f"MLflow {release} could not be installed on Python {interpreter.version}: "
@@ -191,6 +222,20 @@ class Environments:
         with side_effect("record environment"):
             files.write_atomic(place / _MARKER, to_json(environment, indent=2))
         return environment
+
+    def _packages(self, place: Path, python: Path, lock: str, what: str) -> None:
+        hashed, direct = split(lock)
+        files.write_atomic(place / "hashed.txt", hashed)
+        uv(
+            ["pip", "sync", "--quiet", "--require-hashes", "--python", python, place / "hashed.txt"],
+            timeout=1800, what=what,
+        )  # fmt: skip
+        if direct:
+            files.write_atomic(place / "direct.txt", direct)
+            uv(
+                ["pip", "install", "--quiet", "--no-deps", "--python", python, "-r", place / "direct.txt"],
+                timeout=1800, what=what,
+            )  # fmt: skip
 
     def _proven(self, environment: Environment, start: bool, observer: Observer) -> Environment:
         """The environment with the start check done, now if it was not before."""

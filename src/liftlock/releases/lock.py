@@ -49,6 +49,16 @@ def checked_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(requirements)))
 
 
+def split(lock: str) -> tuple[str, str]:
+    """The lock's hashed pins, and its `name @ url` lines: directories and repositories have no hash to check."""
+    direct, hashed, inside = [], [], False
+    for line in lock.splitlines(keepends=True):
+        if not line[:1].isspace():
+            inside = " @ " in line and "--hash=" not in line and not line.rstrip().endswith("\\")
+        (direct if inside else hashed).append(line)
+    return "".join(hashed), "".join(direct)
+
+
 def resolve(release: Release, python: Path, requirements: Sequence[str], engines: Collection[Engine]) -> str:
     """Resolve a release with its constraints, drivers and further requirements to a lock with hashes.
 

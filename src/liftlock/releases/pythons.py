@@ -54,6 +54,11 @@ def find_python(release: Release, *, prefer: str = "") -> Interpreter:
     )
 
 
+def find_minor(minor: str) -> Interpreter | None:
+    """A Python of exactly this minor: one on the machine, else one that uv can fetch, else None."""
+    return _on_machine(minor) or _fetched(minor)
+
+
 def probe(path: Path) -> Interpreter | None:
     """The interpreter at a path, or None when it does not run or lacks sqlite3, ssl or ctypes."""
     try:

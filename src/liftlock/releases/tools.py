@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Literal
 
 from liftlock.effects import side_effect
 from liftlock.errors import ReleaseError, UsageError
-from liftlock.model.codec import Value
+from liftlock.model.codec import Value, from_builtins, to_builtins
 from liftlock.model.deployment import Role
 from liftlock.model.progress import Observer, Progress, silent
+from liftlock.model.release import Release
+from liftlock.model.secret import Secret, redact
 from liftlock.model.uri import StoreUri
 from liftlock.proc import Completed, run
 from liftlock.releases.children import clean_environment
@@ -39,20 +41,69 @@ class Heads(Value, frozen=True):
         return chain[-1] if chain else None
 
 
-class RevisionRun(Value, frozen=True):
-    """One revision that was run and its seconds (the last one's hold the commit too)."""
-
-    id: str
-    seconds: float
-
-
 class MigrationReport(Value, frozen=True):
-    """What a migration did: the revision before and after (None: no schema) and each revision it ran."""
+    """What a migration did: the revision before and after (None: no schema) and (revision, seconds) of each it ran.
+
+    The last revision's seconds hold the commit too.
+    """
 
     from_revision: str | None
     to_revision: str | None
-    revisions: tuple[RevisionRun, ...]
+    revisions: tuple[tuple[str, float], ...]
     seconds: float
+
+
+class SmokeOperation(Value, frozen=True):
+    """One thing a real client did: `outcome` is ok, failed or skipped; `message` says why not ok."""
+
+    name: str
+    outcome: Literal["ok", "failed", "skipped"]
+    seconds: float
+    message: str = ""
+
+
+class SmokeCreated(Value, frozen=True):
+    """What a smoke made on the server, for erasing its rows."""
+
+    experiment_id: str | None
+    experiment_name: str
+    run_ids: tuple[str, ...]
+    model_name: str | None
+    logged_model_ids: tuple[str, ...]
+
+
+class SmokeReport(Value, frozen=True):
+    """A real client's round against a server."""
+
+    client: Release
+    operations: tuple[SmokeOperation, ...]
+    created: SmokeCreated
+
+    @property
+    def failed(self) -> tuple[SmokeOperation, ...]:
+        """The operations that failed."""
+        return tuple(operation for operation in self.operations if operation.outcome == "failed")
+
+
+class Erased(Value, frozen=True):
+    """Names of the smoke experiments that were erased, and rows per table that still name something of theirs."""
+
+    erased: tuple[str, ...]
+    remaining: dict[str, int]
+
+
+class PopulateSize(Value, frozen=True):
+    """How much data to make. `points` are per metric and run (three metrics each); `versions` are per model."""
+
+    experiments: int = 3
+    runs: int = 20
+    points: int = 50
+    params: int = 5
+    tags: int = 3
+    artifacts: int = 1
+    models: int = 2
+    versions: int = 2
+    traces: int = 5
 
 
 class WarmWorker:
@@ -60,6 +111,18 @@ class WarmWorker:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+
+    def __enter__(self) -> WarmWorker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process. Repeatable."""
+        self._worker.close()
 
     @property
     def pid(self) -> int:
@@ -86,7 +149,7 @@ class WarmWorker:
         return MigrationReport(
             from_revision=report["from"],
             to_revision=report["to"],
-            revisions=tuple(RevisionRun(id=name, seconds=seconds) for name, seconds in report["revisions"]),
+            revisions=tuple((name, seconds) for name, seconds in report["revisions"]),
             seconds=report["seconds"],
         )
 
@@ -106,12 +169,15 @@ class ReleaseTools:
             raise ReleaseError(f"{self._name} has no migrations in {package}")
         return Heads(tracking=tracking, auth=revisions(package / "server" / "auth" / "db" / "migrations" / "versions"))
 
-    @contextmanager
-    def warm(self, *, auth: bool = False, timeout: float = 120.0) -> Iterator[WarmWorker]:
-        """A worker that is ready to migrate; `auth` imports the auth chain's code too. It ends with the block."""
-        with Worker(self.environment.python, self._name) as worker:
-            worker.call("migrate", "warm", {"auth": auth}, timeout=timeout)
-            yield WarmWorker(worker)
+    def warm(self, *, timeout: float = 120.0) -> WarmWorker:
+        """A worker that is ready to migrate any chain. Close it, or use it as a context manager."""
+        worker = Worker(self.environment.python, self._name)
+        try:
+            worker.call("migrate", "warm", {}, timeout=timeout)
+        except BaseException:
+            worker.close()
+            raise
+        return WarmWorker(worker)
 
     def migrate(
         self, uri: StoreUri, chain: Role, *, timeout: float, observer: Observer = silent
@@ -129,10 +195,79 @@ class ReleaseTools:
             timeout=timeout, env=clean_environment(env), check=check, what=f"mlflow {' '.join(arguments[:2])}",
         )  # fmt: skip
 
-    def _call(
-        self, module: str, arguments: Mapping[str, Any], *, timeout: float, env: Mapping[str, str],
-        progress: Callable[[Any], None],
+    def smoke(
+        self, url: str, *, username: str | None = None, password: Secret | None = None, model: bool = True,
+        cleanup: bool = True, timeout: float = 180.0, observer: Observer = silent,
+    ) -> SmokeReport:  # fmt: skip
+        """Make a real client of this release work with the server at `url`, and clean up after itself.
+
+        A failed operation is in the report, not raised: what an older or newer server lacks is the caller's to judge.
+        `model=False` leaves out the model operations (most of the time). Deleted rows stay until `erase`.
+        """
+        started: list[str] = []
+
+        def progress(value: Any) -> None:
+            started.append(value["operation"])
+            observer(Progress(work=f"{self._name} client: {value['operation']}", done=len(started), unit="operations"))
+
+        with side_effect("smoke"):
+            found = self._client(url, username, password, timeout, progress, "smoke",
+                                 {"model": model, "cleanup": cleanup})  # fmt: skip
+        return SmokeReport(
+            client=self.environment.release,
+            operations=tuple(
+                SmokeOperation(name=name, outcome=outcome, seconds=seconds, message=redact(message))
+                for name, outcome, seconds, message in found["operations"]
+            ),
+            created=from_builtins(found["created"], SmokeCreated),
+        )
+
+    def erase(
+        self, uri: StoreUri, reports: Iterable[SmokeReport], *, timeout: float = 120.0,
+    ) -> Erased:  # fmt: skip
+        """Erase the rows that smokes left as deleted, and nothing else, from a database at this release's head.
+
+        Smokes delete their artifacts and registered models themselves; this is for runs, experiments and logged
+        models, which MLflow only marks. Raises ReleaseError; repeatable.
+        """
+        ids = [report.created.experiment_id for report in reports if report.created.experiment_id is not None]
+        arguments = {"uri": uri.reveal(), "experiment_ids": ids, "artifact_root": "mlflow-artifacts:/"}
+        with side_effect("erase smoke"), Worker(self.environment.python, self._name) as worker:
+            return from_builtins(worker.call("erase", "erase", arguments, timeout=timeout), Erased)
+
+    def populate(
+        self, url: str, *, size: PopulateSize | None = None, username: str | None = None,
+        password: Secret | None = None, users: Sequence[tuple[str, Secret]] = (), prefix: str = "demo", seed: int = 1,
+        timeout: float = 300.0, observer: Observer = silent,
+    ) -> dict[str, int]:  # fmt: skip
+        """Fill a server with data of every kind this release has, by its real client; counts by kind.
+
+        `users` are created in basic-auth with permissions; that needs an administrator's login.
+        """
+        arguments = {
+            **to_builtins(size or PopulateSize()), "prefix": prefix, "seed": seed, "url": url,
+            "users": [[name, secret.reveal()] for name, secret in users],
+        }  # fmt: skip
+
+        def progress(value: Any) -> None:
+            observer(Progress(work=f"{self._name} client: {value['kind']}", done=value["done"], unit=value["kind"]))
+
+        with side_effect("populate"):
+            found = self._client(url, username, password, timeout, progress, "populate", arguments)
+        return {str(kind): int(number) for kind, number in found.items()}
+
+    def _client(
+        self, url: str, username: str | None, password: Secret | None, timeout: float,
+        progress: Callable[[Any], None], module: str, arguments: Mapping[str, Any],
     ) -> Any:  # fmt: skip
+        """Run a client script; retries are few, so that a dead server is an answer and not a wait of minutes."""
+        env = {
+            "MLFLOW_TRACKING_URI": url, "MLFLOW_REGISTRY_URI": url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        }  # fmt: skip
+        if username is not None:
+            env["MLFLOW_TRACKING_USERNAME"] = username
+            env["MLFLOW_TRACKING_PASSWORD"] = password.reveal() if password else ""
         with Worker(self.environment.python, self._name, env=env) as worker:
             return worker.call(module, module, arguments, timeout=timeout, progress=progress)
 
