@@ -119,7 +119,9 @@ def restore_store(site: Site, role: Role, set_id: str) -> None:
     if saved is None:
         raise BackupError(f"backup {set_id} holds no {role.value} database")
     with side_effect(f"restore {role.value}"):
-        catalog.opened(site.backup_directory, found, saved, lambda directory: site.store(role).restore(saved, directory))
+        catalog.opened(
+            site.backup_directory, found, saved, lambda directory: site.store(role).restore(saved, directory)
+        )
     if not matches(site, role, set_id):
         raise BackupError(
             f"the {role.value} database does not equal backup {set_id} after restoring it",

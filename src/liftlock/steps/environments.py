@@ -54,6 +54,7 @@ class BuildEnvironments(BaseStep):
                 "old_python": str(self.site.old_python),
                 "old_lock_digest": observed.lock_digest,
                 "old_replica": str(replica.python) if replica else None,
+                "old_replica_digest": replica.lock_digest if replica else None,
                 "old_replica_reason": reason,
             },
         )

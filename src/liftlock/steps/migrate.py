@@ -7,7 +7,7 @@ from liftlock.engine.interface import BaseStep, Context, Payload, Probe
 from liftlock.errors import ReleaseError
 from liftlock.model.deployment import Role
 from liftlock.model.plan import Reversibility
-from liftlock.releases.environment import Environment
+from liftlock.releases.environment import Environment, Environments
 from liftlock.releases.tools import ReleaseTools, WarmWorker
 from liftlock.steps.backup import matches, restore_store
 from liftlock.steps.site import Site
@@ -118,10 +118,15 @@ class Migrate(BaseStep):
 
 def target_environment(site: Site, context: Context) -> Environment:
     """The target's environment that `build-environments` built, from the cache."""
-    noted = context.outcome("build-environments")
-    found = site.environments.find(site.jump.target, str(noted.get("new_lock_digest", "")))
+    digest = str(context.outcome("build-environments").get("new_lock_digest", ""))
+    found = cached(site.environments, digest)
     if found is None:
         raise ReleaseError(
             f"the environment of MLflow {site.jump.target} is gone from the cache", hint="Run `liftlock abort`."
         )
     return found
+
+
+def cached(environments: Environments, lock_digest: str) -> Environment | None:
+    """The environment of the cache that was built from this lock, or None."""
+    return next((each for each in environments.cached() if each.lock_digest == lock_digest), None)

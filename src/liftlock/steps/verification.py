@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from liftlock.backup import catalog
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Payload, Probe
-from liftlock.errors import LiftlockError, NeedsPerson, ReleaseError, StoreError
+from liftlock.errors import LiftlockError, NeedsPerson, StoreError
 from liftlock.model.codec import from_builtins, to_builtins
 from liftlock.model.deployment import Role
 from liftlock.model.finding import Finding, Outcome, Severity, blocking
@@ -17,8 +15,10 @@ from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.release import Release
 from liftlock.releases.environment import Environment
 from liftlock.releases.tools import ReleaseTools, SmokeReport
+from liftlock.steps.fingerprint import comparable_fingerprint
+from liftlock.steps.migrate import cached
 from liftlock.steps.site import Site
-from liftlock.verify.data import comparable_columns, verify_migrated
+from liftlock.verify.data import verify_migrated
 from liftlock.verify.http import Client
 from liftlock.verify.live import smoke_findings, verify_server
 from liftlock.verify.sample import RestSample, take_sample
@@ -74,26 +74,21 @@ class VerifyData(BaseStep):
 
     def run(self, context: Context) -> None:
         """Compare; remember the migrated state's own fingerprint, to tell later whether anybody wrote since."""
-        saved = catalog.find(self.site.backup_directory, str(context.outcome(self.snapshot_step)["set"]))
         known = context.outcome("sample-before").get("problems", {})
         findings: list[Finding] = []
         after: dict[str, Any] = {}
         for role, store in self.site.stores.items():
-            snapshot = saved.store(role)
-            if snapshot is None:
-                raise VerificationFailed(f"the snapshot holds no {role.value} database")
-            revisions = self.site.revisions(role)
-            columns = comparable_columns(snapshot.fingerprint, role, revisions)
-            before = _restricted(snapshot.fingerprint, columns, saved.id)
-            findings += verify_migrated(
+            verified = verify_migrated(
                 store,
-                before,
-                revisions,
+                comparable_fingerprint(self.site, context, self.snapshot_step, role),
+                self.site.revisions(role),
                 head=self.heads[role],
                 known_problems=frozenset(known.get(role.value, ())),
                 observer=context.observer,
             )
-            after[role.value] = to_builtins(store.fingerprint(observer=context.observer))
+            findings += verified.findings
+            if verified.after is not None:
+                after[role.value] = to_builtins(verified.after)
         context.note(self.name, {"findings": to_builtins(findings), "after": after})
         require(findings)
 
@@ -158,9 +153,7 @@ class VerifyLive(BaseStep):
         environments = {release: self._environment(context, release) for release in self.clients}
         usable = {release: environment for release, environment in environments.items() if environment is not None}
         with ThreadPoolExecutor(max(1, len(usable))) as pool, side_effect("smoke run"):
-            reports = dict(
-                zip(usable, pool.map(lambda each: self._smoke(each, url), usable.values()), strict=True)
-            )
+            reports = dict(zip(usable, pool.map(lambda each: self._smoke(each, url), usable.values()), strict=True))
         for release in self.clients:
             report = reports.get(release)
             if report is None:
@@ -174,12 +167,10 @@ class VerifyLive(BaseStep):
                     )
                 )
             elif isinstance(report, str):
-                found.append(
-                    Finding(code="LLV030", title=f"{release} client", outcome=Outcome.UNKNOWN, message=report)
-                )
+                found.append(Finding(code="LLV030", title=f"{release} client", outcome=Outcome.UNKNOWN, message=report))
             else:
                 found += smoke_findings(report, str(release))
-        found.append(self._erase([each for each in reports.values() if isinstance(each, SmokeReport)], url, context))
+        found.append(self._erase([each for each in reports.values() if isinstance(each, SmokeReport)], context))
         return found
 
     def _smoke(self, environment: Environment, url: str) -> SmokeReport | str:
@@ -189,36 +180,33 @@ class VerifyLive(BaseStep):
         except LiftlockError as error:
             return error.message
 
-    def _erase(self, reports: list[SmokeReport], url: str, context: Context) -> Finding:
+    def _erase(self, reports: list[SmokeReport], context: Context) -> Finding:
+        """Every finding of the smoke stands; what it left behind in the databases is a warning of its own."""
+        code, title = "LLV031", "smoke runs erased"
         environment = self._environment(context, self.release)
+        if environment is None:
+            message = f"no environment of MLflow {self.release} to erase them with"
+            return Finding(code=code, title=title, outcome=Outcome.UNKNOWN, severity=Severity.WARNING, message=message)
         try:
-            if environment is None:
-                raise ReleaseError("no environment of the running release to run `mlflow gc` in")
             with side_effect("erase smoke run"):
-                ReleaseTools(environment).erase(
-                    self.site.store(Role.TRACKING).uri,
-                    reports,
-                    tracking_url=url,
-                    artifacts_destination=self.site.artifacts_destination,
-                    login=self.site.login,
-                )
+                erased = ReleaseTools(environment).erase(self.site.store(Role.TRACKING).uri, reports)
         except LiftlockError as error:
             return Finding(
-                code="LLV031",
-                title="smoke runs erased",
-                outcome=Outcome.FAIL,
-                severity=Severity.WARNING,
-                message=error.message,
+                code=code, title=title, outcome=Outcome.FAIL, severity=Severity.WARNING, message=error.message
             )
-        return Finding(code="LLV031", title="smoke runs erased", outcome=Outcome.PASS, message="nothing of ours is left")
+        left = {table: rows for table, rows in erased.remaining.items() if rows}
+        return Finding(
+            code=code,
+            title=title,
+            outcome=Outcome.FAIL if left else Outcome.PASS,
+            severity=Severity.WARNING,
+            message=f"rows left: {left}" if left else "nothing is left of them",
+        )
 
     def _environment(self, context: Context, release: Release) -> Environment | None:
         noted = context.outcome("build-environments")
-        if release == self.site.jump.target:
-            return self.site.environments.find(release, str(noted.get("new_lock_digest", "")))
-        if noted.get("old_replica"):
-            return self.site.environments.at(Path(str(noted["old_replica"])))
-        return None
+        key = "new_lock_digest" if release == self.site.jump.target else "old_replica_digest"
+        return cached(self.site.environments, str(noted.get(key) or ""))
 
     def _others(self, context: Context) -> str:
         """Tables that differ from the state right after the migration; empty when nobody wrote."""
@@ -252,18 +240,5 @@ def require(findings: list[Finding]) -> None:
         raise VerificationFailed(f"{stops[0].title}: {stops[0].message}{more}", hint=stops[0].hint)
 
 
-def _restricted(full: Fingerprint, columns: dict[str, tuple[str, ...]], set_id: str) -> Fingerprint:
-    kept = []
-    for table in full.tables:
-        if table.table not in columns:
-            continue
-        if tuple(columns[table.table]) != table.columns:
-            raise VerificationFailed(
-                f"table {table.table} loses columns in this hop, so backup {set_id} cannot be compared as a whole"
-            )
-        kept.append(table)
-    return Fingerprint(algorithm=full.algorithm, tables=tuple(kept))
-
-
 def _url(host: str, port: int, prefix: str) -> str:
-    return f"http://{ {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, host)}:{port}{prefix}"  # noqa: S104 - compared
+    return f"http://{ {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, host) }:{port}{prefix}"  # noqa: S104 - compared

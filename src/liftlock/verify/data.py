@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from liftlock.errors import StoreError
 from liftlock.knowledge import schema
@@ -52,6 +53,14 @@ def compare(before: Fingerprint, after: Fingerprint, changing: Mapping[str, str]
     return tuple(findings)
 
 
+@dataclass(frozen=True)
+class Verified:
+    """Findings, and the migrated database's own fingerprint over everything (None when it could not be read)."""
+
+    findings: tuple[Finding, ...]
+    after: Fingerprint | None
+
+
 def verify_migrated(
     store: Store,
     before: Fingerprint,
@@ -60,27 +69,36 @@ def verify_migrated(
     head: str | None,
     known_problems: frozenset[str] = frozenset(),
     observer: Observer = silent,
-) -> tuple[Finding, ...]:
+) -> Verified:
     """Read the migrated database and compare it with `before` (taken over `comparable_columns`).
 
     `known_problems` are integrity problems the database had before: only new ones count against the migration.
     """
     steps = tuple(revisions)
-    found: list[Finding] = [_at_head(store, head)]
-    found.append(_integrity(store, known_problems))
+    found = [_at_head(store, head), _integrity(store, known_problems)]
     try:
-        after = store.fingerprint(columns=before.columns(), observer=observer)
+        shared = store.fingerprint(columns=before.columns(), observer=observer)
+        after = _whole(store, shared, observer)
     except StoreError as error:
-        return (
-            *found,
-            Finding(
-                code="LLV010",
-                title=f"{store.role.value}: all tables",
-                outcome=Outcome.UNKNOWN,
-                message=f"the tables could not be compared: {error}",
-            ),
+        unknown = Finding(
+            code="LLV010",
+            title=f"{store.role.value}: all tables",
+            outcome=Outcome.UNKNOWN,
+            message=f"the tables could not be compared: {error}",
         )
-    return (*found, *compare(before, after, schema.changed_tables(store.role, steps), role=store.role))
+        return Verified(findings=(*found, unknown), after=None)
+    changing = schema.changed_tables(store.role, steps)
+    return Verified(findings=(*found, *compare(before, shared, changing, role=store.role)), after=after)
+
+
+def _whole(store: Store, shared: Fingerprint, observer: Observer) -> Fingerprint:
+    """The fingerprint over all tables and columns, hashing again only what `shared` did not cover."""
+    columns = store.columns()
+    covered = {table.table: table for table in shared.tables if columns.get(table.table) == table.columns}
+    rest = {table: names for table, names in columns.items() if table not in covered}
+    more = store.fingerprint(columns=rest, observer=observer) if rest else Fingerprint(algorithm="", tables=())
+    tables = sorted((*covered.values(), *more.tables), key=lambda each: each.table)
+    return Fingerprint(algorithm=shared.algorithm, tables=tuple(tables))
 
 
 def _at_head(store: Store, head: str | None) -> Finding:

@@ -1,0 +1,88 @@
+"""One deployment with everything wired: configuration, stores, runtime, environments, journal, lock."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from liftlock.describe import config as configuration
+from liftlock.describe.config import Config
+from liftlock.engine.journal import Journal
+from liftlock.engine.lock import Owner, exclusive, holder
+from liftlock.errors import ServerError
+from liftlock.model.deployment import Deployment, Role
+from liftlock.releases.environment import Environments
+from liftlock.runtimes.interface import Handle
+from liftlock.runtimes.process import ProcessRuntime
+from liftlock.stores.interface import Store
+from liftlock.stores.opening import open_store
+
+
+class Workspace:
+    """The directory of one liftlock.toml. Everything is made on first use, so that `status` stays quick."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @classmethod
+    def open(cls, path: Path | None = None) -> Workspace:
+        """Load the configuration that was named or is found. Raises UsageError."""
+        return cls(configuration.load(path or configuration.find()))
+
+    @property
+    def state(self) -> Path:
+        """The private state directory (made on first use)."""
+        return self.config.ensure_state()
+
+    @functools.cached_property
+    def journal(self) -> Journal:
+        """The journal of this deployment."""
+        return Journal(self.config.state_directory / "journal.db")
+
+    @functools.cached_property
+    def stores(self) -> dict[Role, Store]:
+        """The databases the configuration names."""
+        return {role: open_store(self.config.store_uri(role), role) for role in self.config.roles()}
+
+    @functools.cached_property
+    def runtime(self) -> ProcessRuntime:
+        """What runs the server."""
+        return ProcessRuntime(self.state)
+
+    @functools.cached_property
+    def environments(self) -> Environments:
+        """The cache of release environments."""
+        return Environments()
+
+    def lock(self, doing: str) -> AbstractContextManager[Owner]:
+        """Hold the deployment's lock. Raises Refused when another operator is at work."""
+        return exclusive(self.state, doing)
+
+    def holder(self) -> Owner | None:
+        """Who is at work now, or None."""
+        return holder(self.config.state_directory)
+
+    def server(self) -> Handle | None:
+        """The running server: the one liftlock started, else whatever MLflow server serves the configured port."""
+        found = self.runtime.find()
+        return found if found is not None else self._person_started()
+
+    def deployment(self, *, exact_rows: bool = False) -> Deployment:
+        """Observe everything. Raises Refused when server and configuration disagree, StoreError, ServerError."""
+        from liftlock.describe.observe import observe
+
+        facts = {role: store.facts(exact_rows=exact_rows) for role, store in self.stores.items()}
+        return observe(self.config, stores=facts, handle=self.server())
+
+    def _person_started(self) -> Handle | None:
+        from liftlock.describe.process import find_servers, inspect
+
+        for pid in find_servers():
+            try:
+                observed = inspect(pid)
+            except ServerError:
+                continue
+            if observed.port == self.config.server.port:
+                return observed.handle
+        return None

@@ -1,0 +1,46 @@
+"""The copy a rehearsal works on: every database snapshotted live and restored beside itself; dropped at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from liftlock import files
+from liftlock.effects import side_effect
+from liftlock.engine.interface import BaseStep, Context, Probe
+from liftlock.model.deployment import Role
+from liftlock.steps.site import Site
+from liftlock.stores.interface import Store
+
+
+class CopyStores(BaseStep):
+    """Snapshot the live databases and restore them into the site's scratch stores."""
+
+    name = "copy"
+    title = "copy the databases beside themselves"
+
+    def __init__(self, site: Site, live: Mapping[Role, Store]) -> None:
+        self.site = site
+        self.live = live
+
+    def probe(self, context: Context) -> Probe:
+        """A copy is cheap to make anew, so anything that is there is half-way."""
+        there = [store for store in self.site.stores.values() if store.exists()]
+        return Probe.PARTIAL if there else Probe.NOT_STARTED
+
+    def run(self, context: Context) -> None:
+        """Nobody who writes to the live databases has to wait."""
+        for role, store in self.live.items():
+            place = files.private_directory(self.site.state_directory / "copies" / role.value)
+            with side_effect(f"snapshot {role.value} for rehearsal"):
+                snapshot = store.snapshot(place, observer=context.observer)
+            with side_effect(f"restore {role.value} for rehearsal"):
+                self.site.stores[role].restore(snapshot, place, observer=context.observer)
+            files.remove_tree(place)
+
+    def undo(self, context: Context) -> None:
+        """Drop the copies and everything else of the rehearsal."""
+        for store in self.site.stores.values():
+            with side_effect("drop rehearsal database"):
+                store.drop()
+        with side_effect("remove rehearsal directory"):
+            files.remove_tree(self.site.state_directory)
