@@ -37,6 +37,10 @@ _DIAGNOSES: tuple[tuple[str, str], ...] = (
         "basic-auth of this release needs MLFLOW_FLASK_SERVER_SECRET_KEY in server.environment.",
     ),
     (
+        r"Flask-WTF",
+        "basic-auth of this release needs the environment built with the extra: mlflow[auth].",
+    ),
+    (
         r"filesystem tracking backend|MLFLOW_ALLOW_FILE_STORE",
         "This release refuses file stores; migrate to a database first.",
     ),

@@ -84,7 +84,7 @@ def grown(processes: Iterable[psutil.Process]) -> dict[int, psutil.Process]:
 def lives(process: psutil.Process) -> bool:
     """Whether this very process runs and is no zombie."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
