@@ -51,7 +51,9 @@ def checked_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
 
 def split(lock: str) -> tuple[str, str]:
     """The lock's hashed pins, and its `name @ url` lines: directories and repositories have no hash to check."""
-    direct, hashed, inside = [], [], False
+    direct: list[str] = []
+    hashed: list[str] = []
+    inside = False
     for line in lock.splitlines(keepends=True):
         if not line[:1].isspace():
             inside = " @ " in line and "--hash=" not in line and not line.rstrip().endswith("\\")

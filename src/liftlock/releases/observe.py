@@ -7,17 +7,16 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
-from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from liftlock.errors import ReleaseError
+from liftlock.errors import CommandFailed, ReleaseError
 from liftlock.model.codec import Value, from_builtins
 from liftlock.model.release import Release
 from liftlock.model.uri import Engine
 from liftlock.releases.lock import compile_lock
 from liftlock.releases.uv import IndexUnreachable
-from liftlock.releases.worker import Worker
+from liftlock.releases.worker import InsideFailed, Worker
 
 # What a tracking server uses beside MLflow's own dependencies, by canonical name.
 _DRIVERS = {"psycopg2", "psycopg2-binary", "psycopg", "psycopg-binary", "pymysql", "mysqlclient", "pyodbc"}
@@ -71,8 +70,15 @@ class _DirectUrl(msgspec.Struct):
 
 def describe(python: Path) -> Description:
     """Ask a Python what is installed in it. Raises ReleaseError when it does not run or has no MLflow."""
-    with Worker(python, str(python)) as worker:
-        return from_builtins(worker.call("describe", "describe", {}, timeout=60), Description)
+    try:
+        with Worker(python, str(python)) as worker:
+            return from_builtins(worker.call("describe", "describe", {}, timeout=60), Description)
+    except CommandFailed as error:
+        raise ReleaseError(f"{python} does not run as a Python", hint="Name the server's interpreter.") from error
+    except InsideFailed as error:
+        if error.kind == "LookupError":
+            raise ReleaseError(f"{error.text}: {python}", hint="Name the interpreter that runs the server.") from error
+        raise
 
 
 def lock_of(description: Description, python: Path) -> tuple[str, tuple[str, ...]]:
@@ -124,7 +130,6 @@ def carried(distributions: Iterable[Distribution], engines: Collection[Engine]) 
 
 def _closure(installed: dict[str, Distribution]) -> set[str]:
     """MLflow and everything it requires without extras, by canonical name."""
-    environment = {**default_environment(), "extra": ""}
     seen: set[str] = set()
     waiting = ["mlflow"]
     while waiting:
@@ -137,7 +142,7 @@ def _closure(installed: dict[str, Distribution]) -> set[str]:
                 requirement = Requirement(text)
             except InvalidRequirement:
                 continue  # metadata of old packages; what it meant can at worst be installed once more
-            if requirement.marker is None or requirement.marker.evaluate({**environment}):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 waiting.append(canonicalize_name(requirement.name))
     return seen
 
