@@ -57,9 +57,8 @@ class Observed:
 
 def find_servers() -> tuple[int, ...]:
     """PIDs of the `mlflow server` processes this user can see, workers left out."""
-    return tuple(
-        sorted(process.pid for process in psutil.process_iter() if server_words(_cmdline(process)) is not None)
-    )
+    found = {process.pid: process for process in psutil.process_iter() if server_words(_cmdline(process)) is not None}
+    return tuple(sorted(pid for pid, process in found.items() if _parent(process) not in found))
 
 
 def server_words(cmdline: Sequence[str]) -> tuple[str, ...] | None:
@@ -152,7 +151,8 @@ def _top(pid: int) -> tuple[psutil.Process, tuple[str, ...]]:
         raise ServerError(
             f"there is no process {pid}", hint="`liftlock init` without --process looks for one."
         ) from None
-    for candidate in lineage:
+    # The uppermost: a forked worker has the command line of its parent.
+    for candidate in reversed(lineage):
         words = server_words(_cmdline(candidate))
         if words is not None:
             return candidate, words
@@ -266,6 +266,13 @@ def _cmdline(process: psutil.Process) -> list[str]:
         return list(process.cmdline())
     except psutil.Error:
         return []
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return int(process.ppid())
+    except psutil.Error:
+        return 0
 
 
 def _owner(process: psutil.Process) -> str:
