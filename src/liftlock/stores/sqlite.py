@@ -91,6 +91,11 @@ class SqliteStore:
                 writers=self.writers(),
             )
 
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """Every table -> its columns in name order, generated ones included."""
+        with reading(self.path) as connection:
+            return {name: tuple(schema.columns(connection, name)) for name in schema.table_names(connection)}
+
     def check_integrity(self) -> tuple[str, ...]:
         """What quick_check and foreign_key_check find; empty when sound. A damaged file is an answer, not an error."""
         try:

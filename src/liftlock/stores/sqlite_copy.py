@@ -16,12 +16,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from liftlock import clock
-from liftlock.effects import side_effect
 from liftlock.errors import StoreError
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.stores.sqlite_connection import connect, reading, writing
@@ -31,7 +31,7 @@ STEP_SECONDS = 0.02
 _FIRST_STEP_BYTES = 1 << 20
 _RESTARTS = 2
 _BUSY_PAUSE = 0.002
-_FICLONE = 0x40049409
+FICLONE = 0x40049409
 
 
 @dataclass(frozen=True)
@@ -151,24 +151,24 @@ def copy_in_steps(
 def _cloned(source: Path, target: Path) -> float | None:
     """Stage 1: seconds the write lock was held, or None where the file system does not clone.
 
-    The lock (RESERVED) keeps writers out of the file; the source's descriptor is closed only after the
-    transaction, because closing any descriptor of a file drops all of this process's locks on it.
+    The lock (RESERVED) keeps writers out of the file. The source's descriptor is opened only when cloning works and
+    closed only after the transaction: closing any descriptor of a file drops all of this process's locks on it.
     """
+    if source.stat().st_dev != target.stat().st_dev or not _can_clone(target):
+        return None
     with target.open("wb") as new, source.open("rb") as old, writing(source) as connection:
-        if not clone_supported(new.fileno(), old.fileno()):
-            return None
         connection.execute("BEGIN IMMEDIATE")
         started = clock.monotonic()
-        with side_effect("clone database file"):
-            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+        fcntl.ioctl(new.fileno(), FICLONE, old.fileno())
         connection.execute("ROLLBACK")
         return clock.monotonic() - started
 
 
-def clone_supported(new: int, old: int) -> bool:
-    """Whether FICLONE works between these two open files; a file cloned meanwhile is only a probe."""
-    try:
-        fcntl.ioctl(new, _FICLONE, old)
-    except OSError:
-        return False
-    return True
+def _can_clone(target: Path) -> bool:
+    """Whether the file system clones files, tried with an empty file of our own."""
+    with target.open("rb") as old, tempfile.TemporaryFile(dir=target.parent) as new:
+        try:
+            fcntl.ioctl(new.fileno(), FICLONE, old.fileno())
+        except OSError:
+            return False
+        return True

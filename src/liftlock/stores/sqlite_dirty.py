@@ -7,6 +7,9 @@ deleted. Order, repetition and the moment at which a row was copied do not matte
 ever applied. The last round runs while we hold the write lock, so the copy then equals the database; triggers and
 log are dropped in that same transaction.
 
+A REPLACE that meets another row's unique value removes that row without firing a DELETE trigger, so triggers before
+the change log the keys of such rows.
+
 Rows are named by primary key, never by rowid: VACUUM and REPLACE hand out new ones. Tables without a primary key
 (or with one that may be NULL) are copied whole in the last round. A stale row in the copy can collide with a newer
 one in a UNIQUE column: the newer wins (OR REPLACE), and the stale one has its own log entry still to come.
@@ -29,8 +32,10 @@ from liftlock.stores.sqlite_connection import connect, quote, writing
 
 STEP_SECONDS = 0.02
 LOG = f"{schema.OURS}dirty"
-_ROUNDS = 50
-_FEW = 50
+FIRST_CHUNK = 200
+LARGEST_CHUNK = 20_000
+FEW = 50
+_ROUNDS = 2000
 _PRAGMAS = ("page_size", "encoding", "auto_vacuum", "user_version", "application_id")
 
 
@@ -86,7 +91,7 @@ class DirtyCopy:
         self._live = live
         self._copy = copy
         self._observer = observer
-        self._chunk = 200
+        self._chunk = FIRST_CHUNK
         self._done = 0
         self.longest = 0.0
 
@@ -133,16 +138,36 @@ class DirtyCopy:
         keys = ", ".join(f"k{n}" for n in range(self._width))
         yield f"CREATE TABLE {LOG} (id INTEGER PRIMARY KEY, t, {keys})"
         for number, table in enumerate(self._keyed):
+            into = f"INSERT INTO {LOG} (t, {', '.join(f'k{n}' for n in range(len(table.key)))})"
             for event, rows in self.logged().items():
                 inserts = " ".join(
-                    f"INSERT INTO {LOG} (t, {', '.join(f'k{n}' for n in range(len(table.key)))}) "
-                    f"VALUES ({number}, {', '.join(f'{row}.{quote(name)}' for name in table.key)});"
+                    f"{into} VALUES ({number}, {', '.join(f'{row}.{quote(name)}' for name in table.key)});"
                     for row in rows
                 )
-                yield (
-                    f"CREATE TRIGGER {schema.OURS}{event.lower()}_{number} AFTER {event} ON {quote(table.name)} "
-                    f"BEGIN {inserts} END"
+                yield _trigger(f"after_{event}", number, f"AFTER {event}", table, inserts)
+            inserts = " ".join(
+                f"{into} SELECT {number}, {', '.join(map(quote, table.key))} FROM {quote(table.name)} WHERE {same};"
+                for same in self.replaced(table)
+            )
+            if inserts:
+                yield _trigger("before_INSERT", number, "BEFORE INSERT", table, inserts)
+                yield _trigger("before_UPDATE", number, "BEFORE UPDATE", table, inserts)
+
+    def replaced(self, table: schema.Table) -> list[str]:
+        """Conditions for rows that a REPLACE would remove: SQLite fires no DELETE trigger for these."""
+        found = []
+        for _, index, unique, origin, _ in self._live.execute(f"PRAGMA index_list({quote(table.name)})"):
+            if not unique or origin == "pk":
+                continue
+            names = [row[2] for row in self._live.execute(f"PRAGMA index_info({quote(index)})")]
+            if None in names:
+                raise StoreError(
+                    f"the database is being written and {table.name} has a unique index on an expression",
+                    hint="Stop the server, then try again: a quiet database can be copied.",
+                    retryable=True,
                 )
+            found.append(" AND ".join(f"{quote(name)} = NEW.{quote(name)}" for name in names))
+        return found
 
     def logged(self) -> dict[str, tuple[str, ...]]:
         """Which keys each event logs: an update of a key concerns the row under both."""
@@ -175,10 +200,13 @@ class DirtyCopy:
         rows = self._live.execute(sql, parameters).fetchall()
         spent = clock.monotonic() - started
         self.longest = max(self.longest, spent)
+        self._adapt(spent)
+        return rows
+
+    def _adapt(self, spent: float) -> None:
         # Towards reads of half the allowed length: the next part of the table may be slower.
         factor = STEP_SECONDS / 2 / max(spent, 1e-6)
-        self._chunk = max(10, min(20_000, int(self._chunk * min(2.0, max(0.25, factor)))))
-        return rows
+        self._chunk = min(LARGEST_CHUNK, max(10, int(self._chunk * min(2.0, max(0.25, factor)))))
 
     def _copy_in_key_order(self, table: schema.Table) -> None:
         key = ", ".join(map(quote, table.key))
@@ -204,16 +232,20 @@ class DirtyCopy:
         self._copy.execute("COMMIT")
 
     def _converge(self) -> None:
+        self._chunk = FIRST_CHUNK  # single rows by key cost more than rows in a row
         for _ in range(_ROUNDS):
             with self._held("BEGIN"):
+                started = clock.monotonic()
                 changed = self._read_changes(limit=self._chunk)
                 self._live.execute("ROLLBACK")
+            self._adapt(clock.monotonic() - started)
             self._apply(changed)
+            self._observer(Progress(work="converge", done=len(changed.entries), unit="rows"))
             # Deleting waits for other writers; entries logged meanwhile are not in the set and stay.
             with self._held("BEGIN IMMEDIATE"):
                 self.consume(changed.entries)
                 (left,) = self._live.execute(f"SELECT count(*) FROM {LOG}").fetchone()
-                if left <= _FEW:
+                if left <= FEW:
                     self._last_round()
                     return
                 self._live.execute("COMMIT")
@@ -249,7 +281,7 @@ class DirtyCopy:
 
     def _read_changes(self, limit: int) -> Changes:
         """Log entries and the rows they speak of, in the transaction the caller holds."""
-        entries = self._live.execute(f"SELECT * FROM {LOG} ORDER BY id LIMIT ?", (limit,)).fetchall()
+        entries = self.entries(limit)
         changes = Changes([entry[0] for entry in entries])
         for number, table in enumerate(self._keyed):
             width = len(table.key)
@@ -269,6 +301,10 @@ class DirtyCopy:
             self._copy.execute("COMMIT")
             self._insert(table, rows)
 
+    def entries(self, limit: int) -> list[tuple[Any, ...]]:
+        """Log entries: number, number of the table, key."""
+        return self._live.execute(f"SELECT * FROM {LOG} ORDER BY id LIMIT ?", (limit,)).fetchall()
+
     def consume(self, entries: Sequence[int]) -> None:
         """Delete exactly the log entries that were applied."""
         self._live.executemany(f"DELETE FROM {LOG} WHERE id = ?", [(entry,) for entry in entries])
@@ -284,6 +320,10 @@ class Changes:
     def __init__(self, entries: list[int]) -> None:
         self.entries = entries
         self.tables: list[tuple[schema.Table, list[tuple[Any, ...]], list[tuple[Any, ...]]]] = []
+
+
+def _trigger(name: str, number: int, when: str, table: schema.Table, body: str) -> str:
+    return f"CREATE TRIGGER {schema.OURS}{name}_{number} {when} ON {quote(table.name)} BEGIN {body} END"
 
 
 def _match(table: schema.Table) -> str:
