@@ -41,22 +41,38 @@ class StoreSnapshot(Value, frozen=True):
     longest_block_seconds: float = 0.0
 
 
+class LeftOut(Value, frozen=True):
+    """An artifact that is not in the set, and why (a link out of the root, a file that changed while it was read)."""
+
+    path: str
+    reason: str
+
+
 class ArtifactSnapshot(Value, frozen=True):
-    """Artifacts inside a set: files stored here, and files an earlier set (`base`) already holds."""
+    """One artifact root inside a set. Every file of `inventory` lies below `directory`: a set is complete by itself.
+
+    `files` and `bytes` count them all, as the root held them; `linked_files` and `linked_bytes` are those of them
+    that are hard links into the set's base and so cost nothing.
+    """
 
     uri: str
     directory: str
     inventory: str
     files: int
     bytes: int
-    base: str | None = None
+    linked_files: int = 0
+    linked_bytes: int = 0
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class BackupSet(Value, frozen=True):
     """The manifest of one set (`manifest.json`). It is written last: a directory without it is no backup.
 
     `verified_at` is set only after the set was restored into a scratch place and every fingerprint compared.
-    `passphrase_check` is a keyed digest of the secrets passphrase, never the passphrase.
+    `passphrase_check` is a keyed digest of the secrets passphrase, never the passphrase. `files` lists every stored
+    file but `manifest.json` and the artifacts, which the inventories list. `recipients` are the public age keys
+    every payload file is encrypted to. `base` is the set that unchanged artifacts were linked from. `keep` holds
+    pruning off, on behalf of `kept_by`.
     """
 
     id: str
@@ -70,8 +86,11 @@ class BackupSet(Value, frozen=True):
     passphrase_check: str | None = None
     passphrase_salt: str | None = None
     encrypted: bool = False
+    recipients: tuple[str, ...] = ()
+    base: str | None = None
     verified_at: datetime | None = None
     keep: bool = False
+    kept_by: str | None = None
     format: int = FORMAT
 
     def store(self, role: Role) -> StoreSnapshot | None:
@@ -79,6 +98,11 @@ class BackupSet(Value, frozen=True):
         return next((store for store in self.stores if store.role is role), None)
 
     @property
+    def passphrase_locked(self) -> bool:
+        """Whether the set carries its own key, locked with a passphrase (`identity.age`)."""
+        return any(entry.path == "identity.age" for entry in self.files)
+
+    @property
     def bytes(self) -> int:
         """Bytes this set holds itself, without what it shares with its base."""
-        return sum(entry.bytes for entry in self.files)
+        return sum(entry.bytes for entry in self.files) + sum(root.bytes - root.linked_bytes for root in self.artifacts)
