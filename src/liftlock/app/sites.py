@@ -11,8 +11,10 @@ from liftlock.artifacts.local import LocalArtifacts
 from liftlock.backup.create import Sources
 from liftlock.describe import options
 from liftlock.describe.launch import Overrides, server_spec
+from liftlock.describe.secrets import references as secret_names
 from liftlock.model.deployment import Role
 from liftlock.model.release import Jump, Release
+from liftlock.model.secret import Secret
 from liftlock.runtimes.interface import Handle, ServerSpec
 from liftlock.runtimes.process import ProcessRuntime
 from liftlock.steps.site import Site
@@ -116,11 +118,13 @@ def free_port() -> int:
 def _sources(workspace: Workspace, stores: Mapping[Role, Store], *, artifacts: Mapping[str, LocalArtifacts]) -> Sources:
     config = workspace.config
     observed = workspace.environments.observe(config.python)
+    passphrase = config.environment().get(_PASSPHRASE)
     return Sources(
         stores=dict(stores),
         artifacts=dict(artifacts),
-        configuration=config.dumps(),
+        config=config.dumps(),
+        secret_names=secret_names(config.dumps()),
         environment_lock=observed.lock,
         release=config.server.release,
-        passphrase=config.environment().get(_PASSPHRASE),
+        passphrase=Secret(passphrase) if passphrase else None,
     )

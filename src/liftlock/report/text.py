@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from liftlock.model.codec import from_builtins
 from liftlock.model.finding import Finding, Outcome, Severity
 from liftlock.model.plan import Estimate, Origin, Plan
 
@@ -95,3 +97,21 @@ def plan(value: Plan) -> str:
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = [cell.ljust(width) for cell, width in zip(cells[:-1], widths[:-1], strict=True)]
     return "  ".join([*padded, cells[-1]]).rstrip()
+
+
+def run_summary(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """A run's steps with their seconds and what they found."""
+    rows = []
+    for name, result in results.items():
+        found = tuple(from_builtins(each, Finding) for each in result.get("findings", ()))
+        words = [_short(key, value) for key, value in result.items()]
+        said = tally(found) if found else ", ".join(word for word in words if word)
+        took = result.get("seconds")
+        rows.append((name, seconds(float(took)) if took is not None else "", said))
+    return table(("step", "took", "result"), rows)
+
+
+def _short(key: str, value: Any) -> str:
+    if key == "revisions":
+        return f"{len(value)} revisions"
+    return f"{key} {value}" if key in ("set", "to", "pid") else ""

@@ -48,6 +48,7 @@ class BackUp(BaseStep):
             self.site.backup_directory,
             tags=(f"{self.tag}-{clock.stamp()}", f"run-{context.run}"),
             keep=True,
+            kept_by=context.run,
             observer=context.observer,
         )
         context.note(self.name, {"set": made.id})

@@ -1,0 +1,65 @@
+"""What was written since an upgrade: listed before a rollback puts it away (into a backup, never into nothing)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from liftlock.app.workspace import Workspace
+from liftlock.model.codec import Value, from_builtins
+from liftlock.model.deployment import Role
+from liftlock.model.fingerprint import Fingerprint
+from liftlock.model.journal import RunState
+from liftlock.steps.verification import changed_since
+
+_LISTED = 20
+
+
+class WritesSince(Value, frozen=True):
+    """Changed tables (row counts before and now), and the newest runs and model versions made since."""
+
+    opened_at: datetime | None
+    tables: dict[str, tuple[int, int]]
+    runs: tuple[str, ...]
+    models: tuple[str, ...]
+
+    @property
+    def none(self) -> bool:
+        """Whether nobody wrote."""
+        return not self.tables
+
+
+def writes_since(workspace: Workspace, state: RunState) -> WritesSince:
+    """Compare the databases with their state right after the migration. Raises StoreError when they cannot be read."""
+    verified = state.step("verify-data")
+    started = state.step("start-new")
+    opened = started.outcome.get("opened_at") if started else None
+    opened_at = datetime.fromisoformat(str(opened)) if opened else None
+    after = verified.outcome.get("after", {}) if verified else {}
+    tables: dict[str, tuple[int, int]] = {}
+    for role, store in workspace.stores.items():
+        if role.value not in after:
+            continue
+        before = from_builtins(after[role.value], Fingerprint)
+        now = store.fingerprint()
+        for name in changed_since(before, now):
+            old, new = before.table(name), now.table(name)
+            tables[f"{role.value}.{name}"] = (old.rows if old else 0, new.rows if new else 0)
+    since = int(opened_at.timestamp() * 1000) if opened_at else 0
+    tracking = workspace.stores[Role.TRACKING]
+    if not tables or not opened_at:
+        return WritesSince(opened_at=opened_at, tables=tables, runs=(), models=())
+    runs = tracking.rows(
+        "SELECT run_uuid, name FROM runs WHERE start_time >= :since ORDER BY start_time DESC", {"since": since}
+    )
+    models = tracking.rows(
+        "SELECT name, version FROM model_versions WHERE creation_time >= :since ORDER BY creation_time DESC",
+        {"since": since},
+    )
+    return WritesSince(
+        opened_at=opened_at,
+        tables=tables,
+        runs=tuple(
+            f"{row['run_uuid']} {row['name'] or ''}".strip() for row, _ in zip(runs, range(_LISTED), strict=False)
+        ),
+        models=tuple(f"{row['name']} {row['version']}" for row, _ in zip(models, range(_LISTED), strict=False)),
+    )

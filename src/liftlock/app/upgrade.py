@@ -1,0 +1,236 @@
+"""`upgrade`, `resume`, `abort`, `rollback`, `finalize`: the life of an upgrade, each under the lock and journalled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from liftlock.app import assemble, rehearse
+from liftlock.app.planning import build_target, require_unchanged
+from liftlock.app.since import WritesSince, writes_since
+from liftlock.app.sites import live_site
+from liftlock.app.workspace import Workspace
+from liftlock.backup import catalog
+from liftlock.describe import config as configuration
+from liftlock.engine.executor import Executor
+from liftlock.engine.interface import Payload, Step
+from liftlock.errors import NeedsPerson, Refused
+from liftlock.model.codec import Value, from_builtins, to_builtins
+from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
+from liftlock.model.plan import Plan, Strategy
+from liftlock.model.progress import Observer, silent
+from liftlock.releases.tools import ReleaseTools
+from liftlock.runtimes.interface import Handle
+
+
+class Summary(Value, frozen=True):
+    """How a run ended: its outcomes by step, and how long writes were held, in seconds."""
+
+    run: str
+    kind: RunKind
+    outcome: RunOutcome
+    results: dict[str, dict[str, Any]]
+    write_hold_seconds: float | None
+
+
+def upgrade(workspace: Workspace, plan: Plan, *, observer: Observer = silent) -> Summary:
+    """Run exactly this plan. Raises Refused, PutBack or NeedsPerson; see `Executor.forward`."""
+    with workspace.lock(f"upgrade to MLflow {plan.jump.target}") as owner:
+        deployment = workspace.deployment()
+        require_unchanged(plan, deployment)
+        server = workspace.server()
+        if server is None:
+            raise Refused("the server does not run, so nothing can be compared", hint="Run `liftlock server start`.")
+        executor = Executor(workspace.journal, observer=observer)
+        state = executor.begin(
+            RunKind.UPGRADE,
+            owner.operator,
+            {
+                "plan": to_builtins(plan),
+                "config": workspace.config.path.read_text("utf-8"),
+                "server": to_builtins(server),
+            },
+        )
+        return _go_on(workspace, executor, state, observer)
+
+
+def resume(workspace: Workspace, *, observer: Observer = silent) -> Summary:
+    """Go on with the open run: forward, or back when it was being put back. Raises Refused when there is none."""
+    with workspace.lock("resume") as _:
+        executor = Executor(workspace.journal, observer=observer)
+        state = _open_run(workspace)
+        if state.kind is RunKind.REHEARSAL:
+            return _clean_rehearsal(workspace, executor, state)
+        if executor.going_back(state.id):
+            return _put_back(workspace, executor, state, "resumed while it was being put back", observer)
+        return _go_on(workspace, executor, state, observer)
+
+
+def abort(workspace: Workspace, *, observer: Observer = silent) -> Summary:
+    """Put the open run back as it was. Raises Refused when there is none."""
+    with workspace.lock("abort") as _:
+        executor = Executor(workspace.journal, observer=observer)
+        state = _open_run(workspace)
+        if state.kind is RunKind.REHEARSAL:
+            return _clean_rehearsal(workspace, executor, state)
+        return _put_back(workspace, executor, state, "aborted by the operator", observer)
+
+
+def last_upgrade(workspace: Workspace) -> RunState | None:
+    """The upgrade that can still be rolled back, or None."""
+    runs = [state for state in workspace.journal.runs() if state.kind is RunKind.UPGRADE]
+    ended = [
+        state for state in runs if state.outcome in (RunOutcome.DONE, RunOutcome.ROLLED_BACK, RunOutcome.FINALIZED)
+    ]
+    return ended[-1] if ended and ended[-1].outcome is RunOutcome.DONE else None
+
+
+def preview_rollback(workspace: Workspace) -> tuple[RunState, WritesSince]:
+    """The upgrade a rollback would take back, and what was written since. Raises Refused when there is none."""
+    state = last_upgrade(workspace)
+    if state is None:
+        raise Refused("there is no upgrade to roll back", hint="See `liftlock status`.")
+    return state, writes_since(workspace, state)
+
+
+def rollback(workspace: Workspace, *, observer: Observer = silent) -> Summary:
+    """Go back to the release before the last upgrade. What was written since is saved in a verified backup first."""
+    with workspace.lock("rollback") as owner:
+        state = last_upgrade(workspace)
+        if state is None:
+            raise Refused("there is no upgrade to roll back", hint="See `liftlock status`.")
+        executor = Executor(workspace.journal, observer=observer)
+        server = workspace.server()
+        run = executor.begin(
+            RunKind.ROLLBACK,
+            owner.operator,
+            {
+                "upgrade": state.id,
+                "config": workspace.config.path.read_text("utf-8"),
+                "server": to_builtins(server) if server else None,
+            },
+        )
+        return _go_on(workspace, executor, run, observer)
+
+
+def finalize(workspace: Workspace) -> tuple[str, ...]:
+    """End the rollback window: the old environment may go, the snapshots are kept like any other backup.
+
+    Returns what was released. Raises Refused when there is nothing to finalize.
+    """
+    with workspace.lock("finalize") as _:
+        state = last_upgrade(workspace)
+        if state is None:
+            raise Refused("there is no upgrade to finalize", hint="See `liftlock status`.")
+        target = _plan_of(state).jump.target
+        digest = _result(state, "build-environments").get("new_lock_digest")
+        for environment in workspace.environments.cached():
+            if environment.release == target and environment.lock_digest == digest:
+                workspace.environments.keep(environment, by=f"deployment {workspace.config.path}")
+        workspace.environments.release(state.id)
+        released = []
+        for step in ("back-up", "snapshot"):
+            set_id = _result(state, step).get("set")
+            if set_id:
+                catalog.set_keep(workspace.config.backup_directory, str(set_id), keep=False)
+                released.append(str(set_id))
+        Executor(workspace.journal).end(state.id, RunOutcome.FINALIZED)
+        return tuple(released)
+
+
+def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = silent) -> tuple[Step, ...]:
+    """The steps of a journalled upgrade or rollback, built anew from what the journal says of it."""
+    original = str(state.payload["config"])
+    config = configuration.loads(original, workspace.config.path)
+    began = Workspace(config)
+    handle = from_builtins(state.payload["server"], Handle) if state.payload.get("server") else None
+    if state.kind is RunKind.UPGRADE:
+        plan = _plan_of(state)
+        heads = ReleaseTools(build_target(began, plan.jump.target, observer=observer)).heads()
+        return assemble.upgrade_steps(live_site(began, plan.jump, handle), plan, heads, config, original)
+    upgrade_state = workspace.journal.run(str(state.payload["upgrade"]))
+    plan = _plan_of(upgrade_state)
+    before = str(upgrade_state.payload["config"])
+    old = configuration.loads(before, workspace.config.path)
+    site = live_site(Workspace(old), plan.jump, handle)
+    return assemble.rollback_steps(
+        site,
+        set_id=_result(upgrade_state, "snapshot").get("set"),
+        old_python=old_interpreter(workspace, upgrade_state, old.python),
+        running=config,
+        original=before,
+        in_place=plan.strategy is Strategy.IN_PLACE,
+    )
+
+
+def old_interpreter(workspace: Workspace, state: RunState, python: Path) -> Path:
+    """The person's own interpreter while it still is what it was; else the replica rebuilt from its lock.
+
+    Raises NeedsPerson when neither is there.
+    """
+    built = _result(state, "build-environments")
+    if python.exists() and workspace.environments.observe(python).lock_digest == built.get("old_lock_digest"):
+        return python
+    replica = built.get("old_replica")
+    if replica and Path(str(replica)).exists():
+        return Path(str(replica))
+    raise NeedsPerson(
+        f"the old environment {python} has changed since the upgrade and no replica of it exists",
+        hint="Restore that environment as its lock in the backup says, then roll back.",
+    )
+
+
+def _go_on(workspace: Workspace, executor: Executor, state: RunState, observer: Observer) -> Summary:
+    steps = steps_of(workspace, state, observer=observer)
+    results = executor.forward(state.id, steps)
+    if state.kind is RunKind.ROLLBACK:
+        executor.end(str(state.payload["upgrade"]), RunOutcome.ROLLED_BACK)
+        workspace.environments.release(str(state.payload["upgrade"]))
+    executor.end(state.id, RunOutcome.DONE)
+    return _summary(workspace, state.id, results)
+
+
+def _put_back(workspace: Workspace, executor: Executor, state: RunState, reason: str, observer: Observer) -> Summary:
+    executor.put_back(state.id, steps_of(workspace, state, observer=observer), reason=reason)
+    return _summary(workspace, state.id, {})
+
+
+def _clean_rehearsal(workspace: Workspace, executor: Executor, state: RunState) -> Summary:
+    executor.put_back(state.id, rehearse.steps_of(workspace, state), reason="cleaned up")
+    return _summary(workspace, state.id, {})
+
+
+def _open_run(workspace: Workspace) -> RunState:
+    state = workspace.journal.open_run()
+    if state is None:
+        raise Refused("no run is open", hint="See `liftlock status`.")
+    return state
+
+
+def _summary(workspace: Workspace, run: str, results: dict[str, Payload]) -> Summary:
+    state = workspace.journal.run(run)
+    return Summary(
+        run=run,
+        kind=state.kind,
+        outcome=state.outcome,
+        results={name: {k: v for k, v in result.items() if k != "after"} for name, result in results.items()},
+        write_hold_seconds=write_hold(workspace, state),
+    )
+
+
+def write_hold(workspace: Workspace, state: RunState) -> float | None:
+    """Seconds from the old server's stop to the new one's health, from the journal; None before both happened."""
+    stops, opens = ("stop-old", "stop-new"), ("start-new", "start-old")
+    entries = workspace.journal.entries(state.id)
+    began = next((e.at for e in entries if e.kind is Kind.INTENT and e.step in stops), None)
+    ended = next((e.at for e in entries if e.kind is Kind.DONE and e.step in opens), None)
+    return round((ended - began).total_seconds(), 2) if began and ended else None
+
+
+def _plan_of(state: RunState) -> Plan:
+    return from_builtins(state.payload["plan"], Plan)
+
+
+def _result(state: RunState, step: str) -> Payload:
+    found = state.step(step)
+    return found.outcome if found else {}

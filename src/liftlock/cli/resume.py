@@ -1,0 +1,23 @@
+"""`liftlock resume`: go on with a run that was cut off."""
+
+from __future__ import annotations
+
+import click
+
+from liftlock.cli._life import finish
+from liftlock.cli.common import State, json_option, pass_state
+
+
+@click.command("resume")
+@json_option
+@pass_state
+def command(state: State, as_json: bool) -> int:
+    """Look at what is true, then go on where the run was cut off; or finish putting it back.
+
+    \b
+    Examples:
+      liftlock resume
+    """
+    from liftlock.app.upgrade import resume
+
+    return finish(state, resume, as_json=as_json)

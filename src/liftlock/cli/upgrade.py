@@ -1,0 +1,50 @@
+"""`liftlock upgrade`: do it."""
+
+from __future__ import annotations
+
+import click
+
+from liftlock.cli.common import State, confirm, emit, json_option, pass_state, progress, say, yes_option
+from liftlock.cli.plan import STRATEGIES
+
+
+@click.command("upgrade")
+@click.option("--to", help="The target release (default: the newest that installs).")
+@click.option("--strategy", type=STRATEGIES, help="Ask for one strategy instead of the best.")
+@click.option("--plan", "plan_id", help="Run this saved plan instead of making one.")
+@yes_option
+@json_option
+@pass_state
+def command(state: State, to: str | None, strategy: str | None, plan_id: str | None, yes: bool, as_json: bool) -> int:
+    """Back up, stop, migrate, verify, start: every step journalled, everything put back when one fails.
+
+    \b
+    Examples:
+      liftlock upgrade --to 3.17.2
+      liftlock upgrade --plan plan-1a2b3c4d5e6f --yes
+    """
+    from liftlock.app.planning import load_plan, make_plan
+    from liftlock.app.upgrade import upgrade
+    from liftlock.model.plan import Strategy
+    from liftlock.report import text
+
+    workspace = state.workspace()
+    with progress(quiet=as_json) as observer:
+        if plan_id:
+            chosen = load_plan(workspace, plan_id)
+        else:
+            chosen = make_plan(workspace, to, Strategy(strategy) if strategy else None, observer=observer)
+    if not as_json:
+        say(text.plan(chosen))
+    confirm(f"Upgrade {chosen.deployment_name} to MLflow {chosen.jump.target} now?", yes=yes)
+    with progress(quiet=as_json) as observer:
+        done = upgrade(workspace, chosen, observer=observer)
+    if as_json:
+        emit(done)
+        return 0
+    say()
+    say(text.run_summary(done.results))
+    hold = f", writes were held for {text.seconds(done.write_hold_seconds)}" if done.write_hold_seconds else ""
+    say(f"MLflow {chosen.jump.target} runs{hold}")
+    say("way back: liftlock rollback; end of the rollback window: liftlock finalize")
+    return 0
