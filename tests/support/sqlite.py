@@ -29,6 +29,7 @@ sys.stdin.read()
 def make_database(path: Path, role: Role = Role.TRACKING) -> SqliteStore:
     """A new file with the schema and rows of `mlflow_schema`."""
     with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")
         for statement in ddl(Engine.SQLITE, role):
             connection.execute(statement)
         for table, rows in data(role).items():
@@ -105,6 +106,7 @@ BUSY_TABLES = ("auto", "child", "counter", "flat", "heard", "keyed", "keyless", 
 def make_busy_database(path: Path, *, journal_mode: str = "delete", rows: int = 60) -> None:
     """A file whose every committed state has a number of its own in `counter`."""
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
         connection.executescript(_BUSY_SCHEMA)
         connection.execute(f"PRAGMA journal_mode = {journal_mode}")
         connection.execute("INSERT INTO counter VALUES (0)")

@@ -122,15 +122,19 @@ class SqliteStore:
         """
         started = clock.monotonic()
         target = directory / _FILE
-        with errors(target):
-            with side_effect(f"copy database {self.role}"):
-                copied = copy_database(self.path, target, observer=observer)
-            with ThreadPoolExecutor(max_workers=1) as pool, reading(target, immutable=True) as connection:
-                beside = pool.submit(_flush_check_hash, target)
-                taken = fingerprint(connection, observer=observer)
-                revision, version_table = _revision(connection, self.role)
-                digest = beside.result()
-            sync_directory(directory)
+        try:
+            with errors(target):
+                with side_effect(f"copy database {self.role}"):
+                    copied = copy_database(self.path, target, observer=observer)
+                with ThreadPoolExecutor(max_workers=1) as pool, reading(target, immutable=True) as connection:
+                    beside = pool.submit(_flush_check_hash, target)
+                    taken = fingerprint(connection, observer=observer)
+                    revision, version_table = _revision(connection, self.role)
+                    digest = beside.result()
+                sync_directory(directory)
+        except BaseException:
+            target.unlink(missing_ok=True)  # half a copy only takes space, perhaps the last of it
+            raise
         return StoreSnapshot(
             role=self.role,
             engine=Engine.SQLITE,

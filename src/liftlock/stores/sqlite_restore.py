@@ -14,6 +14,7 @@ from liftlock.model.snapshot import FileEntry
 from liftlock.stores.sqlite_connection import errors, side_files, writing
 
 _CHUNK = 1 << 20
+_FOLD_SECONDS = 2.0  # the caller has proven that nobody has it open, so nobody is waited for
 
 
 def restore_file(source: Path, entry: FileEntry, target: Path, *, observer: Observer = silent) -> None:
@@ -84,7 +85,7 @@ def _take_over_rights(part: Path, target: Path) -> None:
 
 def _fold(target: Path) -> None:
     try:
-        with writing(target) as connection:
+        with writing(target, timeout=_FOLD_SECONDS) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     except StoreCorrupt:

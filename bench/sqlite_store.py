@@ -1,0 +1,184 @@
+"""SQLite: snapshot against `cp`, fingerprint in rows per second, and how long a writer waits meanwhile.
+
+The database has a million metric rows in MLflow's schema (about 190 MB) and is held open by an idle process, as a
+server would. Rounds alternate; files are warm in the page cache. `cp` is followed by fsync in one column, because a
+snapshot is flushed and a plain `cp` is not.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from liftlock.files import sync_file
+from liftlock.model.deployment import Role
+from liftlock.model.uri import Engine, StoreUri
+from liftlock.stores.sqlite import SqliteStore
+from liftlock.stores.sqlite_copy import copy_database
+
+ROWS = 1_000_000
+ROUNDS = 5
+
+_SCHEMA = """
+CREATE TABLE runs (run_uuid VARCHAR(32) NOT NULL PRIMARY KEY, name VARCHAR(250));
+CREATE TABLE metrics (
+  key VARCHAR(250) NOT NULL, value FLOAT NOT NULL, timestamp BIGINT NOT NULL, run_uuid VARCHAR(32) NOT NULL,
+  step BIGINT DEFAULT 0 NOT NULL, is_nan BOOLEAN DEFAULT 0 NOT NULL,
+  CONSTRAINT metric_pk PRIMARY KEY (key, timestamp, step, run_uuid, value, is_nan),
+  FOREIGN KEY (run_uuid) REFERENCES runs (run_uuid));
+CREATE INDEX index_metrics_run_uuid ON metrics (run_uuid);
+"""
+
+_HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM runs").fetchone()
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+_WRITE = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
+connection.execute("PRAGMA synchronous = OFF")
+pause, seconds, number, longest = float(sys.argv[2]), float(sys.argv[3]), 0, 0.0
+print("open", flush=True)
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    number += 1
+    started = time.monotonic()
+    connection.execute("INSERT INTO metrics VALUES ('bench', ?, ?, 'r', ?, 0)", (float(sys.argv[2]), number, time.time_ns()))
+    longest = max(longest, time.monotonic() - started)
+    time.sleep(pause)
+print(number, longest)
+"""
+
+
+def _make(path: Path) -> None:
+    generator = random.Random(1)
+    runs = [f"{generator.getrandbits(128):032x}" for _ in range(1000)]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.executescript(_SCHEMA)
+        connection.executemany("INSERT INTO runs VALUES (?, 'run')", ((run,) for run in runs))
+        connection.executemany(
+            "INSERT INTO metrics VALUES (?, ?, ?, ?, ?, 0)",
+            (
+                (f"metric_{key}", generator.random(), 1700000000000 + step * 1000, run, step)
+                for run in runs
+                for key in range(10)
+                for step in range(ROWS // 10_000)
+            ),
+        )
+        connection.commit()
+
+
+def _timed(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def _show(name: str, values: list[float], unit: str) -> None:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    print(f"  {name:<58} {middle:>10.2f} {unit:<8} ({low:.2f} to {high:.2f})")
+
+
+def _idle(store: SqliteStore, place: Path) -> None:
+    target = place / "snapshot"
+    plain, flushed, copied, whole, rows = [], [], [], [], []
+    blocked = 0.0
+
+    def fresh() -> Path:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(mode=0o700)
+        os.sync()
+        return target
+
+    def copy_and_flush(to: Path) -> None:
+        copy_database(store.path, to)
+        sync_file(to)
+
+    def cp(to: Path) -> None:
+        subprocess.run(["cp", str(store.path), str(to)], check=True)
+
+    def cp_and_flush(to: Path) -> None:
+        cp(to)
+        sync_file(to)
+
+    for _ in range(ROUNDS):
+        directory = fresh()
+        plain.append(_timed(lambda directory=directory: cp(directory / "cp")))  # type: ignore[misc]
+        directory = fresh()
+        flushed.append(_timed(lambda directory=directory: cp_and_flush(directory / "cp")))  # type: ignore[misc]
+        directory = fresh()
+        copied.append(_timed(lambda directory=directory: copy_and_flush(directory / "copy")))  # type: ignore[misc]
+        directory = fresh()
+        snapshot = store.snapshot(directory)
+        whole.append(snapshot.seconds)
+        blocked = max(blocked, snapshot.longest_block_seconds)
+        fingerprint = store.fingerprint()
+        rows.append(fingerprint.rows / fingerprint.seconds)
+    size = store.path.stat().st_size / 1e6
+    print(f"SQLite, {size:.0f} MB, {ROWS:,} metric rows, open in an idle process; {ROUNDS} rounds")
+    for name, values in (("cp", plain), ("cp + fsync", flushed), ("copy + fsync", copied), ("snapshot", whole)):
+        _show(f"{name}", [value * 1000 for value in values], "ms")
+    for name, mine, theirs in (
+        ("copy + fsync, speed against cp + fsync", copied, flushed),
+        ("snapshot (copy, check, SHA-256, fingerprint) against cp", whole, plain),
+        ("snapshot against cp + fsync", whole, flushed),
+    ):
+        _show(name, [b / a for a, b in zip(mine, theirs, strict=True)], "x")
+    _show("fingerprint", [value / 1000 for value in rows], "k rows/s")
+    print(f"  longest time a lock was held by a snapshot: {blocked * 1000:.1f} ms")
+
+
+def _busy(store: SqliteStore, place: Path) -> None:
+    for pause in (0.1, 0.005):
+        target = place / "busy"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(mode=0o700)
+        child = subprocess.Popen(
+            [sys.executable, "-c", _WRITE, str(store.path), str(pause), "12"], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout
+        child.stdout.readline()
+        started = time.perf_counter()
+        copied = copy_database(store.path, target / "copy")
+        seconds = time.perf_counter() - started
+        number, longest = child.communicate(timeout=120)[0].split()
+        print(
+            f"  a commit every {pause * 1000:.0f} ms: copy by {copied.how} in {seconds:.1f} s, lock held at most "
+            f"{copied.longest_block_seconds * 1000:.0f} ms, slowest of {number} commits {float(longest) * 1000:.0f} ms"
+        )
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="liftlock-bench-") as name:
+        place = Path(name)
+        path = place / "mlflow.db"
+        _make(path)
+        uri = StoreUri(engine=Engine.SQLITE, scheme="sqlite", database=str(path))
+        store = SqliteStore(uri, Role.TRACKING)
+        with subprocess.Popen(
+            [sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as holder:
+            assert holder.stdout
+            holder.stdout.readline()
+            _idle(store, place)
+            holder.communicate("")
+        _busy(store, place)
+
+
+if __name__ == "__main__":
+    main()
