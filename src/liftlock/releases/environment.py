@@ -177,7 +177,7 @@ class Environments:
 
     def cached(self) -> tuple[Environment, ...]:
         """All environments that are whole, oldest release first."""
-        found = (_read(place) for place in self._directory.glob("*-*"))
+        found = (_read(place) for place in self._directory.glob("*-*") if place.is_dir())
         return tuple(sorted((entry for entry in found if entry), key=lambda entry: entry.release))
 
     def _install(

@@ -93,7 +93,9 @@ class Erased(Value, frozen=True):
 
 
 class PopulateSize(Value, frozen=True):
-    """How much data to make. `points` are per metric and run (three metrics each); `versions` are per model."""
+    """How much data to make. `points` are per metric and run (three metrics each), `artifacts` files per second run,
+    `versions` per model.
+    """
 
     experiments: int = 3
     runs: int = 20
@@ -223,15 +225,20 @@ class ReleaseTools:
         )
 
     def erase(
-        self, uri: StoreUri, reports: Iterable[SmokeReport], *, timeout: float = 120.0,
+        self, uri: StoreUri, reports: Iterable[SmokeReport], *, auth: StoreUri | None = None, timeout: float = 120.0,
     ) -> Erased:  # fmt: skip
         """Erase the rows that smokes left as deleted, and nothing else, from a database at this release's head.
 
         Smokes delete their artifacts and registered models themselves; this is for runs, experiments and logged
-        models, which MLflow only marks. Raises ReleaseError; repeatable.
+        models, which MLflow only marks, and for the permissions that basic-auth (`auth`: its database) gave to
+        their creator. Never through `mlflow gc`, which takes a user's deleted experiments or models along. The
+        server may run. Raises ReleaseError; repeatable.
         """
         ids = [report.created.experiment_id for report in reports if report.created.experiment_id is not None]
-        arguments = {"uri": uri.reveal(), "experiment_ids": ids, "artifact_root": "mlflow-artifacts:/"}
+        arguments = {
+            "uri": uri.reveal(), "experiment_ids": ids, "artifact_root": "mlflow-artifacts:/",
+            "auth_uri": auth.reveal() if auth is not None else None,
+        }  # fmt: skip
         with side_effect("erase smoke"), Worker(self.environment.python, self._name) as worker:
             return from_builtins(worker.call("erase", "erase", arguments, timeout=timeout), Erased)
 

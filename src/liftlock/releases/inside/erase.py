@@ -34,7 +34,12 @@ def erase(arguments, progress):
         if not experiment.name.startswith(PREFIX):
             raise RuntimeError("experiment %s is not a smoke's" % experiment_id)
         experiments.append(experiment)
-        for run in store.search_runs([experiment_id], "", ViewType.ALL):
+    if arguments.get("auth_uri"):
+        # First, while the experiments still prove whose the grants are: SQLite gives a freed id out again.
+        names = [experiment.name + "-model" for experiment in experiments]
+        _permissions(arguments["auth_uri"], [str(experiment.experiment_id) for experiment in experiments], names)
+    for experiment in experiments:
+        for run in store.search_runs([experiment.experiment_id], "", ViewType.ALL):
             runs.append(run.info.run_id)
             if run.info.lifecycle_stage != LifecycleStage.DELETED:
                 store.delete_run(run.info.run_id)
@@ -61,6 +66,29 @@ def erase(arguments, progress):
         remaining = _remaining(connection, tables, runs, models, ids)
     engine.dispose()
     return {"erased": [experiment.name for experiment in experiments], "remaining": remaining}
+
+
+def _permissions(uri, experiments, models):
+    """Delete what basic-auth granted to the creator of these experiments and models."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    tables = sqlalchemy.MetaData()
+    tables.reflect(bind=engine)
+    with engine.begin() as connection:
+        for name, column, values in (
+            ("experiment_permissions", "experiment_id", experiments),
+            ("registered_model_permissions", "name", models),
+        ):
+            table = tables.tables.get(name)
+            if table is not None:
+                connection.execute(table.delete().where(table.c[column].in_(values)))
+        grants = tables.tables.get("role_permissions")
+        if grants is not None:
+            for kind, values in (("experiment", experiments), ("registered_model", models)):
+                named = (grants.c.resource_type == kind) & grants.c.resource_id.in_(values)
+                connection.execute(grants.delete().where(named))
+    engine.dispose()
 
 
 def mlflow_exception():
