@@ -57,7 +57,8 @@ end = time.monotonic() + seconds
 while time.monotonic() < end:
     number += 1
     started = time.monotonic()
-    connection.execute("INSERT INTO metrics VALUES ('bench', ?, ?, 'r', ?, 0)", (float(sys.argv[2]), number, time.time_ns()))
+    values = (float(sys.argv[2]), number, time.time_ns())
+    connection.execute("INSERT INTO metrics VALUES ('bench', ?, ?, 'r', ?, 0)", values)
     longest = max(longest, time.monotonic() - started)
     time.sleep(pause)
 print(number, longest)

@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from liftlock.model.snapshot import FileEntry, StoreSnapshot
 from liftlock.model.uri import Engine, StoreUri
 from liftlock.stores import sqlite_schema as schema
 from liftlock.stores.sqlite_connection import errors, quote, reading, side_files
-from liftlock.stores.sqlite_copy import copy_database, copy_in_steps, unsafe_target
+from liftlock.stores.sqlite_copy import copy_database
 from liftlock.stores.sqlite_fingerprint import fingerprint
 from liftlock.stores.sqlite_restore import restore_file
 from liftlock.stores.sqlite_writers import writers
@@ -31,7 +31,6 @@ from liftlock.stores.sqlite_writers import writers
 METHOD = "sqlite-file"
 _FILE = "database.sqlite"
 _SCRATCH = re.compile(r"\.liftlock-[a-z0-9][a-z0-9_-]*$")
-_VIEW_TRIES = 20
 
 
 class SqliteStore:
@@ -190,23 +189,21 @@ class SqliteStore:
     def _view(self) -> Iterator[sqlite3.Connection]:
         """A connection for a long read that blocks nobody.
 
-        That is the file itself where it has a write-ahead log or nobody else has it open; else a private copy made
-        in short steps, which has no name and so is gone with this process. Raises a retryable StoreError where the
-        database never stands still for as long as the copy takes.
+        That is the file itself where it has a write-ahead log or nobody else has it open; else a private copy, gone
+        at the end. Raises a retryable StoreError where the database never stands still for as long as copying takes.
         """
         with reading(self.path) as connection:
             (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
             if mode == "wal" or not self.writers():
                 yield connection
                 return
-            with closing(_nameless(self.path)) as copy:
-                if copy_in_steps(connection, copy, silent, tries=_VIEW_TRIES) is None:
-                    raise StoreError(
-                        f"{self.path} is written all the time and cannot be read at one moment",
-                        hint="Try again when it is quieter, or stop the server.",
-                        retryable=True,
-                    )
-                yield copy
+        # Beside the database there is room for it; a system's temporary directory may lie in memory.
+        beside = self.path.parent if os.access(self.path.parent, os.W_OK) else None
+        with errors(self.path), tempfile.TemporaryDirectory(prefix=f".{self.path.name}.", dir=beside) as directory:
+            copy = Path(directory) / _FILE
+            copy_database(self.path, copy, may_write=False)
+            with reading(copy, immutable=True) as connection:
+                yield connection
 
 
 def integrity(connection: sqlite3.Connection) -> tuple[str, ...]:
@@ -217,16 +214,6 @@ def integrity(connection: sqlite3.Connection) -> tuple[str, ...]:
         for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check")
     ]
     return tuple([line for line in found if line != "quick_check: ok"] + broken)
-
-
-def _nameless(beside: Path) -> sqlite3.Connection:
-    place = beside.parent if os.access(beside.parent, os.W_OK) else None
-    handle, name = tempfile.mkstemp(prefix=f".{beside.name}.", suffix=".view", dir=place)
-    os.close(handle)
-    connection = unsafe_target(Path(name))
-    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the file for good
-    Path(name).unlink()
-    return connection
 
 
 def _flush_check_hash(target: Path) -> str:

@@ -5,10 +5,14 @@ long as it reads, and the server fails a request after waiting 20 s. So, in this
 
 1. Where the file system can clone files (btrfs, XFS), clone the file while holding the write lock: a millisecond.
 2. With a write-ahead log readers block nobody: one read transaction, SQLite's backup API.
-3. Otherwise the backup API in short steps, each a read lock of a few milliseconds. SQLite starts again by itself
-   when another process commits in between, so this ends on a database that is quiet for a moment. A database that
-   fits into one step always gets through.
+3. Otherwise pieces of the file, each copied while SQLite holds a read lock for us (so the file stands still and a
+   dead writer's journal was rolled back), each within a few milliseconds. `PRAGMA data_version` tells whether
+   somebody committed between two pieces: then from the start again. It is what the backup API does, at the speed of
+   `cp`. A database that fits into one piece always gets through.
 4. After two new starts: `sqlite_dirty`, which lets writers go on and copies what they changed until nothing is left.
+
+Closing any descriptor of a file drops all locks this process holds on it (POSIX), so while this runs no other
+connection of the same process may be in a transaction on this database.
 """
 
 from __future__ import annotations
@@ -28,9 +32,10 @@ from liftlock.stores.sqlite_connection import connect, reading, writing
 from liftlock.stores.sqlite_dirty import copy_dirty, remove_leftovers
 
 STEP_SECONDS = 0.02
-_FIRST_STEP_BYTES = 1 << 20
-_RESTARTS = 2
-_BUSY_PAUSE = 0.002
+FIRST_PIECE = 1 << 20
+LARGEST_PIECE = 1 << 25
+_TRIES = 3
+_PATIENT_TRIES = 20
 FICLONE = 0x40049409
 
 
@@ -40,46 +45,6 @@ class Copied:
 
     how: str
     longest_block_seconds: float
-
-
-class _Restarted(Exception):
-    """Another process wrote while pages were copied."""
-
-
-class _Watch:
-    """Follows one run of the backup API: lengths of steps, new starts, speed."""
-
-    def __init__(self, observer: Observer, page_size: int) -> None:
-        self.observer = observer
-        self.page_size = page_size
-        self.longest = 0.0
-        self.copied = 0
-        self.busy_since: float | None = None
-        self._remaining: int | None = None
-        self._at = clock.monotonic()
-        self.spent = 0.0
-
-    def __call__(self, status: int, remaining: int, total: int) -> None:
-        now = clock.monotonic()
-        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            self.busy_since = self.busy_since or now
-            if now - self.busy_since > 60:
-                raise StoreError(
-                    "the database stayed locked for a minute", hint="Stop whoever holds it.", retryable=True
-                )
-            self._at = now + _BUSY_PAUSE
-            return
-        self.busy_since = None
-        self.longest = max(self.longest, now - self._at)
-        self.spent += max(0.0, now - self._at)
-        if self._remaining is not None and remaining >= self._remaining:
-            raise _Restarted
-        self.copied += (total if self._remaining is None else self._remaining) - remaining
-        self._remaining = remaining
-        self.observer(
-            Progress(work="copy", done=(total - remaining) * self.page_size, total=total * self.page_size, unit="bytes")
-        )
-        self._at = clock.monotonic()
 
 
 def copy_database(source: Path, target: Path, *, observer: Observer = silent, may_write: bool = True) -> Copied:
@@ -92,14 +57,15 @@ def copy_database(source: Path, target: Path, *, observer: Observer = silent, ma
     if may_write and os.access(source, os.W_OK):
         remove_leftovers(source)
     with reading(source) as connection:
-        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-        with closing(unsafe_target(target)) as copy:
-            if mode == "wal":
-                return Copied("log", _in_one_transaction(connection, copy, observer))
+        if _mode(connection) == "wal":
+            with closing(connect(target, mode="rw")) as copy:
+                copy.execute("PRAGMA synchronous = OFF")
+                connection.backup(copy)
+            return Copied("log", 0.0)
     if may_write and (held := _cloned(source, target)) is not None:
         return Copied("clone", held)
-    with reading(source) as connection, closing(unsafe_target(target)) as copy:
-        longest = copy_in_steps(connection, copy, observer, tries=_RESTARTS if may_write else 10 * _RESTARTS)
+    with target.open("wb") as file:
+        longest = copy_in_steps(source, file.fileno(), tries=_TRIES if may_write else _PATIENT_TRIES, observer=observer)
     if longest is not None:
         return Copied("steps", longest)
     if not may_write:
@@ -108,44 +74,54 @@ def copy_database(source: Path, target: Path, *, observer: Observer = silent, ma
             hint="Try again when it is quieter, or stop the server.",
             retryable=True,
         )
-    target.unlink()
-    target.touch(mode=0o600, exist_ok=False)
+    target.write_bytes(b"")
     return Copied("dirty", copy_dirty(source, target, observer=observer))
 
 
-def unsafe_target(target: Path) -> sqlite3.Connection:
-    """A connection for filling a new file: no journal and no flushing, because a half-made copy is thrown away."""
-    connection = connect(target, mode="rw")
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode = OFF")
-    connection.execute("PRAGMA synchronous = OFF")
-    return connection
+def _mode(connection: sqlite3.Connection) -> str:
+    return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
 
-def _in_one_transaction(connection: sqlite3.Connection, copy: sqlite3.Connection, observer: Observer) -> float:
-    connection.backup(copy, pages=-1, progress=_Watch(observer, 1))
-    return 0.0  # a reader of a write-ahead log blocks nobody
-
-
-def copy_in_steps(
-    connection: sqlite3.Connection, copy: sqlite3.Connection, observer: Observer, *, tries: int
-) -> float | None:
-    """Stage 3. The longest step in seconds, or None when others wrote during every try."""
-    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-    connection.execute("PRAGMA busy_timeout = 0")
-    pages = max(1, _FIRST_STEP_BYTES // page_size)
+def copy_in_steps(source: Path, target: int, *, tries: int, observer: Observer = silent) -> float | None:
+    """Stage 3, into an open file. The longest read lock in seconds; None when others wrote during every try."""
+    piece = FIRST_PIECE
     longest = 0.0
-    for _ in range(tries + 1):
-        watch = _Watch(observer, page_size)
-        try:
-            connection.backup(copy, pages=pages, progress=watch, sleep=_BUSY_PAUSE)
-        except _Restarted:
-            longest = max(longest, watch.longest)
-            # As large a step as is still short, judged by the speed just seen: fewer gaps for others to write in.
-            pages = max(1, int(watch.copied / max(watch.spent, 1e-6) * STEP_SECONDS * 0.8))
-            continue
-        return max(longest, watch.longest)
+    with source.open("rb") as file, reading(source) as connection:
+        for _ in range(tries):
+            if _mode(connection) == "wal":  # somebody changed it just now
+                return None
+            os.ftruncate(target, 0)
+            done, size, version = 0, None, None
+            while size is None or done < size:
+                connection.execute("BEGIN")
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                started = clock.monotonic()
+                (now,) = connection.execute("PRAGMA data_version").fetchone()
+                if version not in (None, now):
+                    connection.execute("ROLLBACK")
+                    break
+                version, size = now, os.fstat(file.fileno()).st_size
+                _send(file.fileno(), target, done, min(piece, size - done))
+                connection.execute("ROLLBACK")
+                spent = clock.monotonic() - started
+                longest = max(longest, spent)
+                done = min(done + piece, size)
+                # As large a piece as is still short: fewer gaps for others to write in.
+                piece = max(FIRST_PIECE, min(LARGEST_PIECE, int(piece * min(2.0, STEP_SECONDS / 2 / max(spent, 1e-6)))))
+                observer(Progress(work="copy", done=done, total=size, unit="bytes"))
+            else:
+                return longest
     return None
+
+
+def _send(source: int, target: int, offset: int, count: int) -> None:
+    os.lseek(target, offset, os.SEEK_SET)
+    while count > 0:
+        sent = os.sendfile(target, source, offset, count)
+        if not sent:
+            raise StoreError("the database file became shorter while it was read", hint="Try again.", retryable=True)
+        offset += sent
+        count -= sent
 
 
 def _cloned(source: Path, target: Path) -> float | None:

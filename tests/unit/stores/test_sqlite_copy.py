@@ -34,7 +34,8 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_dirty, "FIRST_CHUNK", 3)
     monkeypatch.setattr(sqlite_dirty, "LARGEST_CHUNK", 3)
     monkeypatch.setattr(sqlite_dirty, "FEW", 1)
-    monkeypatch.setattr(sqlite_copy, "_FIRST_STEP_BYTES", 1024)
+    monkeypatch.setattr(sqlite_copy, "FIRST_PIECE", 1024)
+    monkeypatch.setattr(sqlite_copy, "LARGEST_PIECE", 4096)
 
 
 def _schema(path: Path) -> str:
@@ -235,7 +236,7 @@ def test_fingerprint_of_a_live_database_writes_nothing_into_it(tmp_path: Path) -
 def test_a_database_that_never_stands_still_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "source.db"
     make_busy_database(source)
-    monkeypatch.setattr("liftlock.stores.sqlite.copy_in_steps", lambda *_, **__: None)
+    monkeypatch.setattr("liftlock.stores.sqlite_copy.copy_in_steps", lambda *_, **__: None)
     store = SqliteStore(StoreUri.parse(f"sqlite:///{source}"), Role.TRACKING)
     with busy_writer(source, seed=3, pause=0.05), pytest.raises(StoreError) as caught:
         store.fingerprint()
