@@ -27,6 +27,12 @@ SECRET_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"  # noqa: S105 - the name of a vari
 _SECRET_KEY_FILE = "flask-secret-key"  # noqa: S105 - the name of a file
 ALLOWED_HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
 ALLOWED_ORIGINS = "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"
+# Further places a server on a copy must not touch: a replica or workspace store of the live database, archives.
+_LIVE_STATE = {
+    "--read-replica-backend-store-uri": "MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
+    "--workspace-store-uri": "MLFLOW_WORKSPACE_STORE_URI",
+    "--trace-archival-config": "MLFLOW_TRACE_ARCHIVAL_CONFIG",
+}
 # What MLflow >= 3.5 allows by itself; naming any host replaces this list, so it is repeated
 # (get_default_allowed_hosts in mlflow/server/security_utils.py of 3.17.2).
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")  # noqa: S104 - a name to accept, not an address to bind
@@ -65,10 +71,7 @@ def server_spec(
     Raises Refused for such options, UsageError for missing secrets, ServerError for unreadable auth settings.
     """
     overrides = overrides or Overrides()
-    words = config.arguments()
-    if overrides.artifacts_destination is not None:
-        words = options.without(words, "--artifacts-destination")
-        words += ("--artifacts-destination", overrides.artifacts_destination)
+    words = _words(config, overrides)
     bind_host, bind_port = host or config.server.host, port or config.server.port
     arguments = ["--host", bind_host, "--port", str(bind_port)]
     if (count := workers or config.server.workers) is not None:
@@ -86,6 +89,9 @@ def server_spec(
         environment |= _auth_variables(config, environment, overrides)
     if release >= HOST_CHECK:
         environment |= host_variables(config.server.public_names, options.parse(words, environment))
+    if Role.TRACKING in overrides.stores:
+        for variable in _LIVE_STATE.values():
+            environment.pop(variable, None)
     environment.update(overrides.environment)
     return ServerSpec(
         python=python,
@@ -118,6 +124,24 @@ def host_variables(public_names: tuple[str, ...], given: options.ServerOptions) 
         ]
         result[ALLOWED_ORIGINS] = ",".join(origins)
     return result
+
+
+def _words(config: Config, overrides: Overrides) -> tuple[str, ...]:
+    """The server's own arguments, with nothing live left in them where `overrides` says so."""
+    words = config.arguments()
+    if Role.TRACKING in overrides.stores:
+        words = options.without(words, *_LIVE_STATE)
+    if overrides.artifacts_destination is not None:
+        given = options.parse(words, config.server.environment)
+        words = options.without(words, "--artifacts-destination", "--default-artifact-root")
+        words += ("--artifacts-destination", overrides.artifacts_destination)
+        root = given.get("--default-artifact-root")
+        if root is None and given.is_on("--serve-artifacts", default=True):
+            return words
+        proxied = root is not None and root.startswith("mlflow-artifacts:")
+        # Given last and on the command line, so that it wins over a variable too.
+        words += ("--default-artifact-root", root if root and proxied else overrides.artifacts_destination)
+    return words
 
 
 def _store_variables(config: Config, overrides: Overrides) -> dict[str, str]:

@@ -114,7 +114,8 @@ class ProcessRuntime:
         # the oldest survivor stands for the server, and `stop` finds the others by their mark.
         oldest = min(survivors.values(), key=lambda process: process.create_time())
         handle = Handle(pid=oldest.pid, created=oldest.create_time())
-        self._write(Record(mark=record.mark, host=record.host, port=record.port, handle=handle))
+        with side_effect("record found server"):
+            self._write(Record(mark=record.mark, host=record.host, port=record.port, handle=handle))
         return handle
 
     def alive(self, handle: Handle) -> bool:

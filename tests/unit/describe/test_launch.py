@@ -100,3 +100,17 @@ def test_unreadable_auth_settings(tmp_path: Path) -> None:
     other = launch.Overrides(stores={Role.AUTH: StoreUri.parse("sqlite:////c.db")}, directory=tmp_path / "p")
     with pytest.raises(ServerError, match="cannot be read"):
         launch.server_spec(made, python=Path("/n"), release=NEW, overrides=other)
+
+
+def test_a_copy_leaves_replica_archive_and_default_root_alone(tmp_path: Path) -> None:
+    words = ("--no-serve-artifacts", "--default-artifact-root", "/live", "--read-replica-backend-store-uri", "x://y")
+    archive = {"MLFLOW_TRACE_ARCHIVAL_CONFIG": "/live.yaml", "MLFLOW_DEFAULT_ARTIFACT_ROOT": "/live"}
+    made = make(tmp_path, arguments=words, environment=archive)
+    copies = {Role.TRACKING: StoreUri.parse("sqlite:////copy/t.db")}
+    overrides = launch.Overrides(stores=copies, artifacts_destination="/copy/a")
+    spec = launch.server_spec(made, python=Path("/n"), release=NEW, overrides=overrides)
+    assert not {"/live", "x://y"} & set(spec.arguments)
+    assert spec.arguments[-2:] == ("--default-artifact-root", "/copy/a")
+    assert "MLFLOW_TRACE_ARCHIVAL_CONFIG" not in spec.environment
+    live = launch.server_spec(made, python=Path("/n"), release=NEW)
+    assert live.arguments[-len(words) :] == words

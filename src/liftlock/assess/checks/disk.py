@@ -23,7 +23,7 @@ class DiskRoom(Check):
         """Fail with what is missing where."""
         places = known(facts.disk)
         short = [
-            f"{place.path} has {_size(place.free)} free, {_size(place.needed * FACTOR)} wanted ({', '.join(place.what)})"
+            f"{place.path} has {_size(place.free)} free, wants {_size(place.needed * FACTOR)} ({', '.join(place.what)})"
             for place in places
             if place.free < place.needed * FACTOR
         ]
