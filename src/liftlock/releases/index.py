@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -88,7 +87,7 @@ class Index:
     def _ask(self, observer: Observer) -> _Known:
         observer(Progress(work="ask the package index"))
         try:
-            done = pip_index(["versions", "mlflow", "--json", "--pre", "--ignore-requires-python"])
+            done = pip_index(["versions", "mlflow", "--pre", "--ignore-requires-python"])
         except CommandFailed as error:
             if "No matching distribution" in error.output:
                 # pip says so for an index that does not answer too, after its warnings
@@ -112,11 +111,12 @@ class Index:
 
 
 def parse_versions(text: str) -> tuple[Release, ...]:
-    """The releases in the JSON that `pip index versions --json` prints, newest first."""
+    """The releases in what `pip index versions` prints (its `Available versions:` line), newest first."""
     found = set()
-    for version in json.loads(text)["versions"]:
+    line = next((line for line in text.splitlines() if line.startswith("Available versions:")), "")
+    for version in line.partition(":")[2].split(","):
         try:
-            found.add(Release(version=str(Version(version))))
+            found.add(Release(version=str(Version(version.strip()))))
         except InvalidVersion:
             continue  # a legacy version such as 0.8.0-dev-x, which nothing can install today
     return tuple(sorted(found, reverse=True))

@@ -34,9 +34,14 @@ def locked_release(lock: str) -> Release:
 
 
 def digest(lock: str, python_version: str) -> str:
-    """SHA-256 over the lock and the Python's minor: what makes one environment equal to another."""
+    """SHA-256 over what is pinned and the Python's minor: what makes one environment equal to another.
+
+    Not over the hashes: they only list the files an index offers, which may grow, and are checked at installation.
+    """
     minor = ".".join(python_version.split(".")[:2])
-    return hashlib.sha256(f"python {minor}\n{lock.strip()}\n".encode()).hexdigest()
+    direct = sorted(line.strip() for line in split(lock)[1].splitlines())
+    words = [f"python {minor}", *(f"{name}=={version}" for name, version in sorted(pins(lock).items())), *direct]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def checked_requirements(requirements: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,11 +51,13 @@ def uv(
 
 
 def pip_index(arguments: Sequence[str], *, timeout: float = 120.0) -> Completed:
-    """Run `pip index ...` (pip itself comes through uv); pip knows logins, proxies and certificates."""
+    """Run `pip index ...`: pip knows logins, proxies and certificates. Ours where we have one, else through uv."""
     environment = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", **find_sources().for_pip()}
-    return uv(
-        ["tool", "run", "pip", "index", *arguments], timeout=timeout, what="the package index query", env=environment
-    )
+    words = ["index", *arguments]
+    what = "the package index query"
+    if importlib.util.find_spec("pip") is None:
+        return uv(["tool", "run", "pip", *words], timeout=timeout, what=what, env=environment)
+    return run([sys.executable, "-m", "pip", *words], timeout=timeout, env=clean_environment(environment), what=what)
 
 
 def explain(output: str) -> str:

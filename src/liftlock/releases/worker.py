@@ -105,6 +105,7 @@ class Worker:
                         f"{self.name}: {what} did not end in time and was killed", retryable=True
                     ) from None
                 if answer is None:
+                    self._answers.put(None)  # a later call finds the same end
                     raise self._died(what)
                 if wanted in answer:
                     return answer[wanted]
