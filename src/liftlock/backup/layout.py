@@ -103,11 +103,12 @@ def readme(manifest: BackupSet) -> str:
         "",
     ]
     if manifest.encrypted:
-        key = f"--identity {IDENTITY}" if manifest.passphrase_locked else "--identity YOUR-KEY-FILE"
+        unlock = [f"    age --decrypt --output KEY-FILE {IDENTITY}"] if manifest.passphrase_locked else []
         lines += [
             f"Files that end in {ENCRYPTED} are encrypted with age (https://age-encryption.org). To decrypt them all:",
-            f"    find . -name '*{ENCRYPTED}' ! -name {IDENTITY} -exec sh -c \\",
-            f'      \'age --decrypt {key} --output "${{1%{ENCRYPTED}}}" "$1"\' _ {{}} \\;',
+            *unlock,
+            f"    find . -name '*{ENCRYPTED}' ! -path ./{IDENTITY} -exec sh -c \\",
+            f"      'age --decrypt --identity KEY-FILE --output \"${{1%{ENCRYPTED}}}\" \"$1\"' _ {{}} \\;",
             "",
         ]
     for store in manifest.stores:
