@@ -120,6 +120,14 @@ def test_facts_hold_no_password(store: Store) -> None:
         assert store.uri.password.reveal() not in to_json(store.facts())
 
 
+def test_columns_are_those_a_fingerprint_covers(harness: StoreHarness, store: Store) -> None:
+    # An engine may add entries of its own to a fingerprint (sequences), but no table is left out.
+    assert store.columns().items() <= store.fingerprint().columns().items()
+    assert store.columns().keys() >= data(Role.TRACKING).keys()
+    harness.execute(store, "ALTER TABLE runs ADD COLUMN aaa INTEGER")
+    assert store.columns()["runs"][0] == "aaa"
+
+
 def test_a_sound_database_has_no_problems(store: Store) -> None:
     assert store.check_integrity() == ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import sqlite3
@@ -15,7 +16,7 @@ from typing import Any
 from liftlock import clock
 from liftlock.effects import side_effect
 from liftlock.errors import Refused, StoreCorrupt, StoreError
-from liftlock.files import sha256, sync_directory, sync_file
+from liftlock.files import remove_tree, sha256, sync_directory, sync_file
 from liftlock.model.deployment import Role, StoreFacts, TableFacts, Writer
 from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.progress import Observer, silent
@@ -199,7 +200,13 @@ class SqliteStore:
                 return
         # Beside the database there is room for it; a system's temporary directory may lie in memory.
         beside = self.path.parent if os.access(self.path.parent, os.W_OK) else None
-        with errors(self.path), tempfile.TemporaryDirectory(prefix=f".{self.path.name}.", dir=beside) as directory:
+        prefix = f".{self.path.name}.view-"
+        if beside:
+            _remove_dead_views(beside, prefix)
+        with (
+            errors(self.path),
+            tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", dir=beside) as directory,
+        ):
             copy = Path(directory) / _FILE
             copy_database(self.path, copy, may_write=False)
             with reading(copy, immutable=True) as connection:
@@ -214,6 +221,14 @@ def integrity(connection: sqlite3.Connection) -> tuple[str, ...]:
         for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check")
     ]
     return tuple([line for line in found if line != "quick_check: ok"] + broken)
+
+
+def _remove_dead_views(place: Path, prefix: str) -> None:
+    """Remove private copies of processes that were killed before they could."""
+    for entry in place.glob(f"{glob.escape(prefix)}*"):
+        pid = entry.name.removeprefix(prefix).partition("-")[0]
+        if not pid.isdigit() or not Path("/proc", pid).exists():
+            remove_tree(entry)
 
 
 def _flush_check_hash(target: Path) -> str:

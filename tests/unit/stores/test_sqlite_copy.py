@@ -227,6 +227,9 @@ def test_fingerprint_of_a_live_database_writes_nothing_into_it(tmp_path: Path) -
     source = tmp_path / "source.db"
     make_busy_database(source, rows=2000)
     store = SqliteStore(StoreUri.parse(f"sqlite:///{source}"), Role.TRACKING)
+    dead = tmp_path / ".source.db.view-99999999-x"
+    dead.mkdir()
+    (dead / "database.sqlite").touch()
     with busy_writer(source, seed=3, pause=0.2):
         taken = store.fingerprint()
     assert taken.rows > 8000
