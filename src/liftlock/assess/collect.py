@@ -115,7 +115,7 @@ def _has_clock(store: Store) -> bool:
 def _ahead(store: Store) -> Callable[[], float]:
     def ask() -> float:
         before = clock.now().timestamp()
-        row = next(iter(store.rows("SELECT extract(epoch FROM clock_timestamp())::float8 AS now")))
+        row = next(iter(store.rows("SELECT CAST(extract(epoch FROM clock_timestamp()) AS float8) AS now")))
         after = clock.now().timestamp()
         return float(row["now"]) - (before + after) / 2
 

@@ -61,6 +61,20 @@ def find_servers() -> tuple[int, ...]:
     return tuple(sorted(pid for pid, process in found.items() if _parent(process) not in found))
 
 
+def find_on_port(port: int) -> Handle | None:
+    """The `mlflow server` that was told to listen on a port, or None. Reads command lines only: no program is run."""
+    for pid in find_servers():
+        try:
+            process = psutil.Process(pid)
+            words, environment = server_words(process.cmdline()), process.environ()
+        except psutil.Error:
+            # Another user's server, or one that ended just now.
+            continue
+        if (options.parse(words or (), environment).get("--port") or "5000") == str(port):
+            return process_tree.handle_of(pid)
+    return None
+
+
 def server_words(cmdline: Sequence[str]) -> tuple[str, ...] | None:
     """The words after `mlflow server` (or `mlflow ui`) in a command line, or None when it is not that."""
     words = list(cmdline)

@@ -84,6 +84,8 @@ def test_inspect_draft_and_observe(tmp_path: Path) -> None:
         assert seen.handle.pid == child.pid
         assert child.pid in process.find_servers()
         assert worker not in process.find_servers()
+        assert process.find_on_port(seen.port) == seen.handle
+        assert process.find_on_port(free_port()) is None
         assert seen.release == Release(version="2.9.2")
         assert seen.python == Path(sys.executable)
         assert seen.workers == 3
