@@ -307,12 +307,17 @@ def package_directory(python: Path) -> Path:
 
 
 def _read(place: Path) -> Environment | None:
-    """The whole environment at a place, or None: missing, interrupted, or its interpreter is gone."""
+    """The whole environment at a place, or None: missing, interrupted, edited, or its interpreter is gone."""
     try:
         environment = from_json((place / _MARKER).read_bytes(), Environment)
     except (FileNotFoundError, ValueError):
         return None
-    return environment if environment.python.is_file() and environment.package.is_dir() else None
+    whole = (
+        digest(environment.lock, environment.python_version) == environment.lock_digest
+        and environment.python.is_file()
+        and environment.package.is_dir()
+    )
+    return environment if whole else None
 
 
 def _mark(by: str) -> str:

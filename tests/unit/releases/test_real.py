@@ -158,7 +158,10 @@ def test_a_failing_migration_says_why(old_data: Path, tmp_path: Path) -> None:
 
 def test_populated_data_is_of_every_kind(old_data: Path) -> None:
     connection = sqlite3.connect(old_data / "mlflow.db")
-    count = lambda query: connection.execute(query).fetchone()[0]  # noqa: E731 - read once below
+
+    def count(query: str) -> float:
+        return float(connection.execute(query).fetchone()[0])
+
     assert count("select count(*) from metrics where is_nan") == 6
     assert count("select count(*) from tags where key = 'mlflow.parentRunId'") == 1
     assert count("select count(*) from runs where lifecycle_stage = 'deleted'") == 1

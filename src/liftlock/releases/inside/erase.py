@@ -86,7 +86,7 @@ def _permissions(uri, experiments, models):
         grants = tables.tables.get("role_permissions")
         if grants is not None:
             for kind, values in (("experiment", experiments), ("registered_model", models)):
-                named = (grants.c.resource_type == kind) & grants.c.resource_id.in_(values)
+                named = (grants.c.resource_type == kind) & grants.c.resource_pattern.in_(values)
                 connection.execute(grants.delete().where(named))
     engine.dispose()
 
