@@ -84,9 +84,9 @@ def _make(path: Path) -> None:
         connection.commit()
 
 
-def _timed(action: Callable[[], object]) -> float:
+def _timed(action: Callable[[Path], object], target: Path) -> float:
     started = time.perf_counter()
-    action()
+    action(target)
     return time.perf_counter() - started
 
 
@@ -118,12 +118,9 @@ def _idle(store: SqliteStore, place: Path) -> None:
         sync_file(to)
 
     for _ in range(ROUNDS):
-        directory = fresh()
-        plain.append(_timed(lambda directory=directory: cp(directory / "cp")))  # type: ignore[misc]
-        directory = fresh()
-        flushed.append(_timed(lambda directory=directory: cp_and_flush(directory / "cp")))  # type: ignore[misc]
-        directory = fresh()
-        copied.append(_timed(lambda directory=directory: copy_and_flush(directory / "copy")))  # type: ignore[misc]
+        plain.append(_timed(cp, fresh() / "cp"))
+        flushed.append(_timed(cp_and_flush, fresh() / "cp"))
+        copied.append(_timed(copy_and_flush, fresh() / "copy"))
         directory = fresh()
         snapshot = store.snapshot(directory)
         whole.append(snapshot.seconds)

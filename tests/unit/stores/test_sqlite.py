@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from liftlock.errors import LiftlockError, Refused, StoreCorrupt, StoreError, UsageError
+from liftlock.model.codec import to_json
 from liftlock.model.deployment import Role
 from liftlock.model.uri import StoreUri
 from liftlock.stores import hashing
 from liftlock.stores.opening import open_store
 from liftlock.stores.sqlite import SqliteStore
+from liftlock.stores.sqlite_connection import side_files
 from tests.support.mlflow_schema import REVISION
 from tests.support.sqlite import held_open, make_database
 
@@ -224,6 +226,48 @@ def test_an_old_journal_is_never_applied_to_restored_content(store: SqliteStore,
     assert sorted(path.name for path in store.path.parent.iterdir()) == ["mlflow.db", "snapshot"]
     assert store.fingerprint().differences(snapshot.fingerprint) == ()
     assert store.check_integrity() == ()
+
+
+_RESTORE = """
+import sys
+from pathlib import Path
+from liftlock.model.codec import from_json
+from liftlock.model.deployment import Role
+from liftlock.model.snapshot import StoreSnapshot
+from liftlock.model.uri import StoreUri
+from liftlock.stores.opening import open_store
+store = open_store(StoreUri.parse("sqlite:///" + sys.argv[1]), Role.TRACKING)
+store.restore(from_json(sys.argv[2], StoreSnapshot), Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_a_killed_restore_loses_no_commit_of_the_old_content(store: SqliteStore, directory: Path, mode: str) -> None:
+    """What the old database's log or journal holds belongs to its content until the rename."""
+    snapshot = store.snapshot(directory)
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        connection.execute("UPDATE runs SET user_id = 'old'")
+    _die_writing(store.path, mode)
+    crashed = {file: file.read_bytes() for file in (store.path, *side_files(store.path)) if file.exists()}
+    old = store.fingerprint()
+    outcomes = set()
+    for effect in ("write restored database", "fold old journal", "remove old journal", "switch to restored database"):
+        for side in ("before", "after"):
+            for file in (store.path, *side_files(store.path)):
+                file.unlink(missing_ok=True)
+            for file, raw in crashed.items():
+                file.write_bytes(raw)
+            child = subprocess.run(
+                [sys.executable, "-c", _RESTORE, str(store.path), to_json(snapshot), str(directory)],
+                env={**os.environ, "LIFTLOCK_CRASH_AT": f"{side}:{effect}"}, timeout=60, check=False,
+            )  # fmt: skip
+            assert child.returncode == -9
+            now = store.fingerprint()
+            outcomes.add(now.differences(old) == ())
+            assert now.differences(old) == () or now.differences(snapshot.fingerprint) == (), (side, effect)
+            store.restore(snapshot, directory)
+            assert store.fingerprint().differences(snapshot.fingerprint) == ()
+    assert outcomes == {True, False}
 
 
 def test_restore_keeps_owner_and_mode_and_the_link(store: SqliteStore, directory: Path, tmp_path: Path) -> None:
