@@ -12,6 +12,7 @@ from liftlock.describe.config import Config
 from liftlock.engine.interface import Context, Step
 from liftlock.errors import ReleaseError
 from liftlock.model.deployment import Role
+from liftlock.model.journal import RunState
 from liftlock.model.plan import Plan, Strategy
 from liftlock.model.release import Release
 from liftlock.releases.tools import Heads
@@ -86,13 +87,15 @@ def rehearsal_steps(site: Site, live: dict[Role, Store], heads: Heads) -> tuple[
 
 
 def rollback_steps(
-    site: Site, *, set_id: str | None, old_python: Path, running: Config, original: str, in_place: bool
+    site: Site, *, upgrade: RunState, old_python: Path, running: Config, original: str, in_place: bool
 ) -> tuple[Step, ...]:
-    """Back to the release before. `set_id` is the final snapshot of the upgrade, None for an in-place one."""
+    """Back to the release before, with the old `original` configuration and, unless in place, the final snapshot."""
     source, target = site.jump.source, site.jump.target
     current = running.path.read_text("utf-8") if running.path.exists() else ""
     restoring: tuple[Step, ...] = ()
-    if set_id is not None and not in_place:
+    earlier = {step.name: step.outcome for step in upgrade.steps}
+    if not in_place:
+        set_id = str(earlier["snapshot"]["set"])
         restoring = tuple(Restore(site, role, source=set_id, fallback_step="save-new") for role in site.stores)
     return (
         StopServer(site, name="stop-new", release=target, python=running.python, handle=site.old_server),
@@ -106,7 +109,7 @@ def rollback_steps(
         ),
         *restoring,
         StartServer(site, name="start-old", release=source, python=lambda _: old_python),
-        VerifyLive(site, source, clients=(source,), data_step=None),
+        VerifyLive(site, source, clients=(source,), data_step=None, earlier=earlier),
         Record(site, title="record the old release in liftlock.toml", before=current, after=lambda _: original),
     )
 

@@ -65,7 +65,6 @@ def make_plan(
     if target < deployment.server.release or target == deployment.server.release:
         jump = Jump(source=deployment.server.release, target=target)
         return plan(Situation(now=clock.now(), deployment=deployment, jump=jump))
-    cached = any(each.release == target for each in workspace.environments.cached())
     environment = build_target(workspace, target, observer=observer)
     jump, foreign = find_jump(deployment, target, ReleaseTools(environment).heads())
     made = plan(
@@ -76,8 +75,8 @@ def make_plan(
             wanted=strategy,
             foreign_revision=foreign,
             rehearsed=last_rehearsal(workspace, jump),
-            artifact_bytes=_artifact_bytes(workspace),
-            target_cached=cached,
+            artifact_bytes=artifact_bytes(workspace),
+            target_cached=True,  # it has just been built, to read its migrations
             new_starts_in=environment.proof.start_seconds if environment.proof else None,
             notes=_notes(jump),
         )
@@ -136,7 +135,8 @@ def _notes(jump: Jump) -> tuple[str, ...]:
     return ()
 
 
-def _artifact_bytes(workspace: Workspace) -> int:
+def artifact_bytes(workspace: Workspace) -> int:
+    """Bytes of all local artifacts, by their sizes alone."""
     total = 0
     for root in workspace.config.artifacts.roots:
         for path in Path(root).rglob("*") if Path(root).is_dir() else ():

@@ -14,7 +14,7 @@ from liftlock.engine.executor import Executor
 from liftlock.engine.interface import Step
 from liftlock.errors import Refused
 from liftlock.files import private_directory
-from liftlock.model.codec import Value, from_builtins, to_builtins
+from liftlock.model.codec import Value, from_builtins, from_json, to_json
 from liftlock.model.finding import Finding
 from liftlock.model.journal import RunKind, RunOutcome, RunState
 from liftlock.model.plan import Strategy
@@ -23,6 +23,8 @@ from liftlock.model.release import Jump
 from liftlock.plan.situation import Rehearsed
 from liftlock.releases.tools import ReleaseTools
 
+CONFIG = "liftlock.toml"
+JUMP = "jump.json"
 # Steps of a rehearsal whose time is write hold in the real upgrade.
 _HOLD = ("stop-old", "prove-quiet", "snapshot", "fingerprint-before", "verify-data", "start-new")
 
@@ -53,14 +55,12 @@ def rehearse(workspace: Workspace, to: str | None, *, observer: Observer = silen
         if foreign is not None:
             raise Refused(f"the database is at revision {foreign}, which MLflow {target} does not know")
         executor = Executor(workspace.journal, observer=observer)
-        state = executor.begin(
+        state = workspace.begin(
+            executor,
             RunKind.REHEARSAL,
             owner.operator,
-            {
-                "jump": to_builtins(jump),
-                "port": free_port(),
-                "config": workspace.config.path.read_text("utf-8"),
-            },
+            {"to": target.version, "port": free_port()},
+            {CONFIG: workspace.config.path.read_text("utf-8"), JUMP: to_json(jump)},
         )
         steps = steps_of(workspace, state)
         results = executor.forward(state.id, steps)
@@ -96,9 +96,9 @@ def rehearse(workspace: Workspace, to: str | None, *, observer: Observer = silen
 
 def steps_of(workspace: Workspace, state: RunState) -> tuple[Step, ...]:
     """The steps of a journalled rehearsal, built anew."""
-    config = configuration.loads(str(state.payload["config"]), workspace.config.path)
+    config = configuration.loads(workspace.run_text(state, CONFIG), workspace.config.path)
     began = Workspace(config)
-    jump = from_builtins(state.payload["jump"], Jump)
+    jump = from_json(workspace.run_text(state, JUMP), Jump)
     directory = private_directory(Path(began.state) / "rehearsals" / state.id)
     site = rehearsal_site(began, jump, directory, int(state.payload["port"]))
     heads = ReleaseTools(build_target(began, jump.target)).heads()

@@ -15,12 +15,15 @@ from liftlock.describe import config as configuration
 from liftlock.engine.executor import Executor
 from liftlock.engine.interface import Payload, Step
 from liftlock.errors import NeedsPerson, Refused
-from liftlock.model.codec import Value, from_builtins, to_builtins
+from liftlock.model.codec import Value, from_builtins, from_json, to_builtins, to_json
 from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
 from liftlock.model.plan import Plan, Strategy
 from liftlock.model.progress import Observer, silent
 from liftlock.releases.tools import ReleaseTools
 from liftlock.runtimes.interface import Handle
+
+CONFIG = "liftlock.toml"
+PLAN = "plan.json"
 
 
 class Summary(Value, frozen=True):
@@ -42,14 +45,18 @@ def upgrade(workspace: Workspace, plan: Plan, *, observer: Observer = silent) ->
         if server is None:
             raise Refused("the server does not run, so nothing can be compared", hint="Run `liftlock server start`.")
         executor = Executor(workspace.journal, observer=observer)
-        state = executor.begin(
+        state = workspace.begin(
+            executor,
             RunKind.UPGRADE,
             owner.operator,
             {
-                "plan": to_builtins(plan),
-                "config": workspace.config.path.read_text("utf-8"),
+                "plan": plan.id,
+                "from": plan.jump.source.version,
+                "to": plan.jump.target.version,
+                "strategy": plan.strategy.value,
                 "server": to_builtins(server),
             },
+            {CONFIG: workspace.config.path.read_text("utf-8"), PLAN: to_json(plan)},
         )
         return _go_on(workspace, executor, state, observer)
 
@@ -101,14 +108,12 @@ def rollback(workspace: Workspace, *, observer: Observer = silent) -> Summary:
             raise Refused("there is no upgrade to roll back", hint="See `liftlock status`.")
         executor = Executor(workspace.journal, observer=observer)
         server = workspace.server()
-        run = executor.begin(
+        run = workspace.begin(
+            executor,
             RunKind.ROLLBACK,
             owner.operator,
-            {
-                "upgrade": state.id,
-                "config": workspace.config.path.read_text("utf-8"),
-                "server": to_builtins(server) if server else None,
-            },
+            {"upgrade": state.id, "server": to_builtins(server) if server else None},
+            {CONFIG: workspace.config.path.read_text("utf-8")},
         )
         return _go_on(workspace, executor, run, observer)
 
@@ -122,7 +127,7 @@ def finalize(workspace: Workspace) -> tuple[str, ...]:
         state = last_upgrade(workspace)
         if state is None:
             raise Refused("there is no upgrade to finalize", hint="See `liftlock status`.")
-        target = _plan_of(state).jump.target
+        target = _plan_of(workspace, state).jump.target
         digest = _result(state, "build-environments").get("new_lock_digest")
         for environment in workspace.environments.cached():
             if environment.release == target and environment.lock_digest == digest:
@@ -140,22 +145,22 @@ def finalize(workspace: Workspace) -> tuple[str, ...]:
 
 def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = silent) -> tuple[Step, ...]:
     """The steps of a journalled upgrade or rollback, built anew from what the journal says of it."""
-    original = str(state.payload["config"])
+    original = workspace.run_text(state, CONFIG)
     config = configuration.loads(original, workspace.config.path)
     began = Workspace(config)
     handle = from_builtins(state.payload["server"], Handle) if state.payload.get("server") else None
     if state.kind is RunKind.UPGRADE:
-        plan = _plan_of(state)
+        plan = _plan_of(workspace, state)
         heads = ReleaseTools(build_target(began, plan.jump.target, observer=observer)).heads()
         return assemble.upgrade_steps(live_site(began, plan.jump, handle), plan, heads, config, original)
     upgrade_state = workspace.journal.run(str(state.payload["upgrade"]))
-    plan = _plan_of(upgrade_state)
-    before = str(upgrade_state.payload["config"])
+    plan = _plan_of(workspace, upgrade_state)
+    before = workspace.run_text(upgrade_state, CONFIG)
     old = configuration.loads(before, workspace.config.path)
     site = live_site(Workspace(old), plan.jump, handle)
     return assemble.rollback_steps(
         site,
-        set_id=_result(upgrade_state, "snapshot").get("set"),
+        upgrade=upgrade_state,
         old_python=old_interpreter(workspace, upgrade_state, old.python),
         running=config,
         original=before,
@@ -227,8 +232,8 @@ def write_hold(workspace: Workspace, state: RunState) -> float | None:
     return round((ended - began).total_seconds(), 2) if began and ended else None
 
 
-def _plan_of(state: RunState) -> Plan:
-    return from_builtins(state.payload["plan"], Plan)
+def _plan_of(workspace: Workspace, state: RunState) -> Plan:
+    return from_json(workspace.run_text(state, PLAN), Plan)
 
 
 def _result(state: RunState, step: str) -> Payload:

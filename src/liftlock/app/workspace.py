@@ -5,13 +5,17 @@ from __future__ import annotations
 import functools
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+from liftlock.app.runfiles import RunFiles, digest
 from liftlock.describe import config as configuration
 from liftlock.describe.config import Config
+from liftlock.engine.executor import Executor
 from liftlock.engine.journal import Journal
 from liftlock.engine.lock import Owner, exclusive, holder
 from liftlock.errors import ServerError
 from liftlock.model.deployment import Deployment, Role
+from liftlock.model.journal import RunKind, RunState
 from liftlock.releases.environment import Environments
 from liftlock.runtimes.interface import Handle
 from liftlock.runtimes.process import ProcessRuntime
@@ -74,6 +78,21 @@ class Workspace:
 
         facts = {role: store.facts(exact_rows=exact_rows) for role, store in self.stores.items()}
         return observe(self.config, stores=facts, handle=self.server())
+
+    def begin(
+        self, executor: Executor, kind: RunKind, operator: str, payload: dict[str, Any], texts: dict[str, str]
+    ) -> RunState:
+        """Open a run whose `texts` (by file name) come back to the letter on resume."""
+        return executor.begin(
+            kind,
+            operator,
+            {**payload, "files": {name: digest(text) for name, text in texts.items()}},
+            prepare=lambda run: RunFiles(self.state, run).write(texts),
+        )
+
+    def run_text(self, state: RunState, name: str) -> str:
+        """A text the run began with. Raises JournalError when it was changed since."""
+        return RunFiles(self.state, state.id).read(state, name)
 
     def _person_started(self) -> Handle | None:
         from liftlock.describe.process import find_servers, inspect

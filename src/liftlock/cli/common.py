@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from liftlock.errors import LiftlockError
-from liftlock.model.secret import redact
+from liftlock.model.secret import redact, redact_values
 
 if TYPE_CHECKING:
     from liftlock.app.workspace import Workspace
@@ -60,7 +60,7 @@ def emit(value: Any) -> None:
     """Print a value as JSON, redacted, with sorted keys."""
     from liftlock.model.codec import to_builtins
 
-    click.echo(redact(json.dumps(to_builtins(value), indent=2, sort_keys=True, default=str)))
+    click.echo(json.dumps(redact_values(to_builtins(value)), indent=2, sort_keys=True, default=str))
 
 
 def fail(error: LiftlockError, *, as_json: bool) -> int:
@@ -112,6 +112,8 @@ class _Plain:
 
     def show(self, event: Progress) -> None:
         now = time.monotonic()
+        if event.total is not None and event.done >= event.total:
+            return  # what begins next says that this has ended
         if event.work == self._work and now < self._next:
             return
         self._work, self._next = event.work, now + 10

@@ -34,8 +34,13 @@ class Executor:
         self.journal = journal
         self.observer = observer
 
-    def begin(self, kind: RunKind, operator: str, payload: dict[str, Any]) -> RunState:
-        """Open a run. Raises Refused while another one is open."""
+    def begin(
+        self, kind: RunKind, operator: str, payload: dict[str, Any], *, prepare: Callable[[str], None] | None = None
+    ) -> RunState:
+        """Open a run. Raises Refused while another one is open.
+
+        `prepare` is called with the run's id before its first entry, to write what the run needs to be resumed.
+        """
         open_run = self.journal.open_run()
         if open_run is not None:
             raise Refused(
@@ -43,6 +48,8 @@ class Executor:
                 hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",
             )
         run = f"{kind.value}-{clock.now():%Y%m%dT%H%M%S%f}"
+        if prepare is not None:
+            prepare(run)
         self.journal.append(run, Kind.RUN_STARTED, "", {"kind": kind.value, "operator": operator, **payload})
         return self.journal.run(run)
 

@@ -18,7 +18,7 @@ from typing import Any
 from liftlock import clock
 from liftlock.errors import JournalError
 from liftlock.model.journal import Entry, Kind, RunKind, RunOutcome, RunState, StepState
-from liftlock.model.secret import redact
+from liftlock.model.secret import redact_values
 
 FORMAT = 1
 _GENESIS = "0" * 64
@@ -46,7 +46,7 @@ class Journal:
 
     def append(self, run: str, kind: Kind, step: str = "", payload: dict[str, Any] | None = None) -> Entry:
         """Write one entry durably and return it. Known secrets in the payload become `***`."""
-        text = redact(json.dumps(payload or {}, sort_keys=True, default=str))
+        text = json.dumps(redact_values(payload or {}), sort_keys=True, default=str)
         at = clock.now()
         with self._writing() as db:
             row = db.execute("SELECT seq, digest FROM entry ORDER BY seq DESC LIMIT 1").fetchone()

@@ -6,10 +6,13 @@ and error messages of drivers that echo a connection string.
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
-_MIN_LENGTH = 3
+_MIN_LENGTH = 4
+# Defaults that are printed in everybody's manual: hiding them protects nobody and would garble ordinary words.
+_PUBLISHED = frozenset({"admin", "mlflow", "password", "postgres", "test", "true", "user"})
 _known: set[str] = set()
 
 
@@ -43,7 +46,7 @@ class Secret:
 
 def remember(value: str) -> None:
     """Make `redact` remove this value, in plain and in URL-quoted form, from now on."""
-    if len(value) >= _MIN_LENGTH:
+    if len(value) >= _MIN_LENGTH and value not in _PUBLISHED:
         _known.update({value, quote(value, safe=""), quote_plus(value)})
 
 
@@ -53,3 +56,14 @@ def redact(text: str) -> str:
         if value in text:
             text = text.replace(value, MASK)
     return text
+
+
+def redact_values(data: Any) -> Any:
+    """Plain data (dicts, lists, texts, numbers) with every text value redacted; keys and numbers stay as they are."""
+    if isinstance(data, str):
+        return redact(data)
+    if isinstance(data, dict):
+        return {key: redact_values(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [redact_values(value) for value in data]
+    return data

@@ -51,7 +51,7 @@ class StopServer(BaseStep):
         noted = context.noted(self.name)
         if noted:
             return Handle(pid=int(noted["pid"]), created=float(noted["created"]))
-        return self.handle
+        return self.handle or self.site.runtime.find()
 
     def _alive(self, context: Context) -> Handle | None:
         handle = self._handle(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -107,11 +108,21 @@ class VerifyLive(BaseStep):
     name = "verify-live"
     title = "verify the running server with real clients"
 
-    def __init__(self, site: Site, release: Release, *, clients: tuple[Release, ...], data_step: str | None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        release: Release,
+        *,
+        clients: tuple[Release, ...],
+        data_step: str | None,
+        earlier: Mapping[str, Payload] | None = None,
+    ) -> None:
+        """`earlier` holds the outcomes of the upgrade's steps when this verifies its rollback."""
         self.site = site
         self.release = release
         self.clients = clients
         self.data_step = data_step
+        self.earlier = earlier or {}
 
     def probe(self, context: Context) -> Probe:
         """Asked anew after a crash: it cleans up after itself."""
@@ -140,7 +151,7 @@ class VerifyLive(BaseStep):
     def _findings(self, context: Context) -> list[Finding]:
         spec = self.site.spec(self.site.old_python, self.release)
         url = _url(spec.host, spec.port, spec.static_prefix)
-        sampled = context.outcome("sample-before").get("sample")
+        sampled = self._outcome(context, SampleBefore.name).get("sample")
         found = list(
             verify_server(
                 url,
@@ -204,9 +215,12 @@ class VerifyLive(BaseStep):
         )
 
     def _environment(self, context: Context, release: Release) -> Environment | None:
-        noted = context.outcome("build-environments")
+        noted = self._outcome(context, "build-environments")
         key = "new_lock_digest" if release == self.site.jump.target else "old_replica_digest"
         return cached(self.site.environments, str(noted.get(key) or ""))
+
+    def _outcome(self, context: Context, step: str) -> Payload:
+        return context.outcome(step) or self.earlier.get(step, {})
 
     def _others(self, context: Context) -> str:
         """Tables that differ from the state right after the migration; empty when nobody wrote."""

@@ -1,0 +1,95 @@
+"""`status`: the deployment, the run in progress, the rollback window, the last backup. Quick: no release is started."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from liftlock.app.workspace import Workspace
+from liftlock.engine.lock import Owner
+from liftlock.errors import LiftlockError
+from liftlock.model.codec import Value
+from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
+
+
+class RunLine(Value, frozen=True):
+    """One run in short: the step it is at (or was cut off in) and how it ended."""
+
+    id: str
+    kind: RunKind
+    outcome: RunOutcome
+    operator: str
+    started_at: datetime
+    step: str
+    message: str
+
+
+class StoreLine(Value, frozen=True):
+    """One database in short."""
+
+    role: str
+    uri: str
+    revision: str | None
+    problem: str = ""
+
+
+class Status(Value, frozen=True):
+    """What `liftlock status` shows."""
+
+    name: str
+    release: str
+    url: str
+    server_pid: int | None
+    stores: tuple[StoreLine, ...]
+    at_work: Owner | None
+    open_run: RunLine | None
+    rollback_window: RunLine | None
+    last_backup: str | None
+    last_backup_verified: bool
+    backups: int
+
+
+def status(workspace: Workspace) -> Status:
+    """Look at the state directory, the server's record and the databases' revisions; nothing is started or changed."""
+    from liftlock.backup.catalog import list_sets
+
+    config = workspace.config
+    runs = workspace.journal.runs()
+    sets = list_sets(config.backup_directory).sets
+    last = sets[-1] if sets else None
+    window = [state for state in runs if state.kind is RunKind.UPGRADE and state.outcome is not RunOutcome.PUT_BACK]
+    server = workspace.server()
+    return Status(
+        name=config.name,
+        release=config.server.release,
+        url=f"http://{config.server.host}:{config.server.port}",
+        server_pid=server.pid if server else None,
+        stores=tuple(_store(workspace, index) for index in range(len(workspace.stores))),
+        at_work=workspace.holder(),
+        open_run=next((_line(state) for state in reversed(runs) if state.outcome is RunOutcome.OPEN), None),
+        rollback_window=_line(window[-1]) if window and window[-1].outcome is RunOutcome.DONE else None,
+        last_backup=last.id if last else None,
+        last_backup_verified=last is not None and last.verified_at is not None,
+        backups=len(sets),
+    )
+
+
+def _store(workspace: Workspace, index: int) -> StoreLine:
+    role, store = list(workspace.stores.items())[index]
+    try:
+        return StoreLine(role=role.value, uri=str(store.uri), revision=store.revision())
+    except LiftlockError as error:
+        return StoreLine(role=role.value, uri=str(store.uri), revision=None, problem=error.message)
+
+
+def _line(state: RunState) -> RunLine:
+    unfinished = [step for step in state.steps if step.last not in (Kind.DONE, Kind.UNDONE)]
+    at = unfinished[-1].name if unfinished else (state.steps[-1].name if state.steps else "")
+    return RunLine(
+        id=state.id,
+        kind=state.kind,
+        outcome=state.outcome,
+        operator=state.operator,
+        started_at=state.started_at,
+        step=at,
+        message=state.message,
+    )
