@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from liftlock import clock, files
 from liftlock.effects import side_effect
 from liftlock.errors import CommandFailed, ReleaseError, UsageError
@@ -35,10 +37,13 @@ _MARKER = "environment.json"
 
 
 class Proof(Value, frozen=True):
-    """What was seen working: versions, and the seconds `mlflow server` took to answer `/health` (None: not tried)."""
+    """What was seen working: SQLAlchemy's version, the engines whose drivers were imported and which drivers those
+    are, and the seconds `mlflow server` took to answer `/health` (None: not tried).
+    """
 
     at: datetime
     sqlalchemy: str
+    engines: tuple[Engine, ...] = ()
     drivers: tuple[str, ...] = ()
     start_seconds: float | None = None
 
@@ -85,7 +90,7 @@ class Environments:
         extra = checked_requirements(requirements)
         request = self._request(release, extra, drivers, python)
         if not refresh and (known := self._known(request)) is not None:
-            return self._proven(known, start, observer)
+            return self._proven(known, drivers, start, observer)
         interpreter = find_python(release, prefer=python)
         observer(Progress(work=f"resolve MLflow {release}"))
         try:
@@ -108,7 +113,7 @@ class Environments:
         """The environment a lock describes, from the cache or installed again with every hash checked."""
         release = locked_release(lock)
         if (known := self.find(release, digest(lock, python_version))) is not None:
-            return self._proven(known, start, observer)
+            return self._proven(known, drivers, start, observer)
         minor = ".".join(python_version.split(".")[:2])
         interpreter = find_minor(minor)
         if interpreter is None:
@@ -191,7 +196,7 @@ class Environments:
                 with side_effect("remove interrupted environment"):
                     files.remove_tree(place)
                 known = self._fill(place, release, lock, name, interpreter, drivers, observer)
-        return self._proven(known, start, observer)
+        return self._proven(known, drivers, start, observer)
 
     def _fill(
         self, place: Path, release: Release, lock: str, name: str, interpreter: Interpreter,
@@ -211,16 +216,11 @@ class Environments:
                 f"{explain(error.output)[:400]}",
                 hint="A package without a wheel for this Python needs a compiler; an older Python may have one.",
             ) from error
-        observer(Progress(work=f"prove MLflow {release}"))
-        with tempfile.TemporaryDirectory(prefix="liftlock-proof-") as scratch:
-            seen = prove_imports(python, release, Path(scratch), drivers)
         environment = Environment(
             release=release, python=python, python_version=interpreter.version, package=package_directory(python),
-            lock=lock, lock_digest=name, owned=True,
-            proof=Proof(at=clock.now(), sqlalchemy=seen.sqlalchemy, drivers=seen.drivers),
+            lock=lock, lock_digest=name, owned=True, proof=_imports(python, release, drivers, observer),
         )  # fmt: skip
-        with side_effect("record environment"):
-            files.write_atomic(place / _MARKER, to_json(environment, indent=2))
+        self._record(place, environment)
         return environment
 
     def _packages(self, place: Path, python: Path, lock: str, what: str) -> None:
@@ -237,28 +237,33 @@ class Environments:
                 timeout=1800, what=what,
             )  # fmt: skip
 
-    def _proven(self, environment: Environment, start: bool, observer: Observer) -> Environment:
-        """The environment with the start check done, now if it was not before."""
-        proof = environment.proof
-        assert proof is not None
-        if not start or proof.start_seconds is not None:
+    def _proven(
+        self, environment: Environment, drivers: Collection[Engine], start: bool, observer: Observer
+    ) -> Environment:
+        """The environment with every proof that is asked for: those it lacks are made now, and recorded."""
+        if _covers(environment.proof, drivers, start):
             return environment
         place = self._home(environment)
         with self._locked(place.name):
-            if (known := _read(place)) is not None and known.proof and known.proof.start_seconds is not None:
-                return known
-            observer(Progress(work=f"start MLflow {environment.release}"))
-            with tempfile.TemporaryDirectory(prefix="liftlock-proof-") as scratch:
-                seconds = prove_start(environment.python, environment.release, Path(scratch))
-            proof = Proof(at=clock.now(), sqlalchemy=proof.sqlalchemy, drivers=proof.drivers, start_seconds=seconds)
-            proven = Environment(
-                release=environment.release, python=environment.python, python_version=environment.python_version,
-                package=environment.package, lock=environment.lock, lock_digest=environment.lock_digest,
-                owned=True, unlocked=environment.unlocked, proof=proof,
-            )  # fmt: skip
-            with side_effect("record environment"):
-                files.write_atomic(place / _MARKER, to_json(proven, indent=2))
-        return proven
+            environment = _read(place) or environment
+            proof = environment.proof
+            if proof is None or not set(drivers) <= set(proof.engines):
+                engines = {*drivers, *(proof.engines if proof else ())}
+                started = proof.start_seconds if proof else None
+                proof = _imports(environment.python, environment.release, engines, observer)
+                proof = msgspec.structs.replace(proof, start_seconds=started)
+            if start and proof.start_seconds is None:
+                observer(Progress(work=f"start MLflow {environment.release}"))
+                with tempfile.TemporaryDirectory(prefix="liftlock-proof-") as scratch:
+                    seconds = prove_start(environment.python, environment.release, Path(scratch))
+                proof = msgspec.structs.replace(proof, start_seconds=seconds)
+            environment = msgspec.structs.replace(environment, proof=proof)
+            self._record(place, environment)
+        return environment
+
+    def _record(self, place: Path, environment: Environment) -> None:
+        with side_effect("record environment"):
+            files.write_atomic(place / _MARKER, to_json(environment, indent=2))
 
     def _request(self, release: Release, extra: tuple[str, ...], drivers: Collection[Engine], python: str) -> Path:
         """The file that remembers what an equal request gave: so a cache hit asks no index."""
@@ -304,6 +309,19 @@ def package_directory(python: Path) -> Path:
     if not found:
         raise ReleaseError(f"there is no MLflow beside {python}")
     return found[0]
+
+
+def _imports(python: Path, release: Release, engines: Collection[Engine], observer: Observer) -> Proof:
+    observer(Progress(work=f"prove MLflow {release}"))
+    with tempfile.TemporaryDirectory(prefix="liftlock-proof-") as scratch:
+        seen = prove_imports(python, release, Path(scratch), engines)
+    return Proof(at=clock.now(), sqlalchemy=seen.sqlalchemy, engines=tuple(sorted(engines)), drivers=seen.drivers)
+
+
+def _covers(proof: Proof | None, engines: Collection[Engine], start: bool) -> bool:
+    if proof is None:
+        return False
+    return set(engines) <= set(proof.engines) and (proof.start_seconds is not None or not start)
 
 
 def _read(place: Path) -> Environment | None:

@@ -20,7 +20,16 @@ from liftlock.model.secret import Secret
 from liftlock.model.uri import Engine, StoreUri
 from liftlock.releases.environment import Environments
 from liftlock.releases.tools import PopulateSize
-from tests.support.releases import OLD, auth_environment, environment, environments, newest, serving, tools
+from tests.support.releases import (
+    OLD,
+    auth_environment,
+    environment,
+    environments,
+    newest,
+    quick_password,
+    serving,
+    tools,
+)
 
 pytestmark = [pytest.mark.release, pytest.mark.xdist_group("releases")]
 ADMIN = ("admin", Secret("admin-password-1234"))
@@ -47,6 +56,7 @@ def old_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A stopped 2.9.2 deployment with data, users and artifacts."""
     directory = tmp_path_factory.mktemp("old")
     with serving(OLD, directory, arguments=["--app-name", "basic-auth"], env=auth_environment(directory)) as url:
+        quick_password(directory / "auth.db", ADMIN[0], ADMIN[1].reveal())
         size = PopulateSize(experiments=2, runs=6, points=3, models=1, versions=2)
         users = [("alice", Secret("alice-password-1"))]
         counts = tools(OLD).populate(url, size=size, username=ADMIN[0], password=ADMIN[1], users=users)
@@ -59,8 +69,8 @@ def test_environments_are_proven_and_come_from_the_cache() -> None:
         built = environment(version)
         assert built.owned and built.release.version == version
         assert built.proof is not None and built.proof.start_seconds is not None
-        assert built.proof.drivers[0] == driver
-        assert "--hash=sha256:" in built.lock and "http" not in built.lock
+        assert built.proof.engines == (Engine.POSTGRESQL,) and built.proof.drivers[0] == driver
+        assert "--hash=sha256:" in built.lock and "://" not in built.lock
         started = time.monotonic()
         assert environments().build(Release.parse(version), drivers={Engine.POSTGRESQL}) == built
         assert environments().rebuild(built.lock, built.python_version) == built
