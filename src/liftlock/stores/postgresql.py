@@ -30,7 +30,7 @@ from liftlock.stores.postgresql_connect import (
     translated,
 )
 from liftlock.stores.postgresql_dump import COPY_STREAMS, PG_DUMP, copy_out, dump, inventory
-from liftlock.stores.postgresql_fingerprint import fingerprint
+from liftlock.stores.postgresql_fingerprint import SEQUENCES, fingerprint
 from liftlock.stores.postgresql_restore import restore
 from liftlock.stores.postgresql_tools import find_tools
 
@@ -101,9 +101,10 @@ class PostgresqlStore:
             )
 
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """Every table -> its columns in name order, generated ones included."""
+        """Every table -> its columns in name order, generated ones included; `(sequences)` -> the sequences' names."""
         with session(self.uri) as connection:
-            return {table.name: tuple(sorted(table.columns)) for table in catalog.tables(connection)}
+            found = {table.name: tuple(sorted(table.columns)) for table in catalog.tables(connection)}
+            return {**found, SEQUENCES: tuple(sorted(catalog.sequences(connection)))}
 
     def check_integrity(self) -> tuple[str, ...]:
         """Indexes that a failed build left unusable and constraints never validated: what PostgreSQL itself knows."""

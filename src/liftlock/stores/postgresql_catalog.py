@@ -22,7 +22,8 @@ class Table:
     """One ordinary table. `name` is bare where the search path finds it, else `schema.name`.
 
     `estimate` is the server's guess of its rows, -1 when it never counted; `columns` are in the table's order,
-    those the server computes itself in `generated` too.
+    those the server computes itself in `generated` too. `kinds` maps a column to its type's name (of a domain: the type
+    below) and to whether it may be NULL.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Table:
     bytes: int
     columns: tuple[str, ...]
     generated: tuple[str, ...]
+    kinds: dict[str, tuple[str, bool]]
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -47,9 +49,13 @@ def tables(connection: Connection, *, sizes: bool = False) -> tuple[Table, ...]:
         f"""SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN '' ELSE n.nspname || '.' END || c.relname,
                    n.nspname, c.relname, pg_catalog.pg_get_userbyid(c.relowner), c.reltuples::bigint, {size},
                    array_remove(array_agg(a.attname::text ORDER BY a.attnum), NULL),
-                   array_remove(array_agg(CASE WHEN a.attgenerated <> '' THEN a.attname::text END), NULL)
+                   array_remove(array_agg(CASE WHEN a.attgenerated <> '' THEN a.attname::text END), NULL),
+                   array_remove(array_agg(COALESCE(b.typname, t.typname)::text ORDER BY a.attnum), NULL),
+                   array_remove(array_agg(NOT a.attnotnull ORDER BY a.attnum), NULL)
               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
               LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+              LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+              LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
              WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {_OURS}
              GROUP BY c.oid, n.nspname, c.relname, c.relowner, c.reltuples"""
     ).fetchall()
@@ -57,8 +63,9 @@ def tables(connection: Connection, *, sizes: bool = False) -> tuple[Table, ...]:
         Table(
             name=name, schema=schema, relation=relation, owner=owner, estimate=estimate, bytes=total,
             columns=tuple(columns), generated=tuple(generated),
+            kinds=dict(zip(columns, zip(types, nullable, strict=True), strict=True)),
         )
-        for name, schema, relation, owner, estimate, total, columns, generated in found
+        for name, schema, relation, owner, estimate, total, columns, generated, types, nullable in found
     )  # fmt: skip
     return tuple(sorted(made, key=lambda table: table.name))
 

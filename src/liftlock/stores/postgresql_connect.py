@@ -21,11 +21,10 @@ _SECRET_OPTIONS = ("password", "sslpassword")
 # Text of values must not depend on the server's or the login's settings, and a long read must not be cut.
 _SESSION = """
 SELECT set_config(s.name, w.value, false)
-  FROM (VALUES ('extra_float_digits', '3'), ('TimeZone', 'UTC'),
-               ('DateStyle', 'ISO, YMD'),                ('IntervalStyle', 'postgres'), ('bytea_output', 'hex'), ('statement_timeout', '0'), ('lock_timeout', '0'),
-               ('transaction_timeout', '0'),
-               ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'), ('row_security', 'off'),
-               ('jit', 'off')) AS w(name, value)
+  FROM (VALUES ('extra_float_digits', '3'), ('TimeZone', 'UTC'), ('DateStyle', 'ISO, YMD'),
+               ('IntervalStyle', 'postgres'), ('bytea_output', 'hex'), ('row_security', 'off'), ('jit', 'off'),
+               ('statement_timeout', '0'), ('lock_timeout', '0'), ('transaction_timeout', '0'),
+               ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0')) AS w(name, value)
   JOIN pg_catalog.pg_settings s ON lower(s.name) = lower(w.name)
 """
 

@@ -186,12 +186,12 @@ _SETVAL = re.compile(r"setval\('((?:[^']|'')+)', (-?\d+), (true|false)\)")
 def _sequences_in_dump(programs: tools.Tools, directory: Path) -> dict[str, tuple[int, bool]]:
     """The values that the dump will set: sequences know no snapshot, so they may differ from any other moment's."""
     program, env = programs.path("pg_restore"), tools.environment({})
-    listed = tools.run([program, "--list", directory], env).splitlines()
+    listed = tools.read([program, "--list", directory], env).decode().splitlines()
     chosen = [line for line in listed if " SEQUENCE SET " in line]
     if not chosen:
         return {}
     with _temporary_text("\n".join(chosen) + "\n") as path:
-        script = tools.run([program, f"--use-list={path}", "--file=-", directory], env)
+        script = tools.read([program, f"--use-list={path}", "--file=-", directory], env).decode()
     return {name.replace("''", "'"): (int(last), called == "true") for name, last, called in _SETVAL.findall(script)}
 
 

@@ -1,10 +1,11 @@
 """Fingerprints of a PostgreSQL database, computed by the server.
 
-Per row the text of `ROW(columns in name order)` is hashed twice with `hashtextextended` (64 bits, PostgreSQL 11 on) and
-summed; the two seeds are made from the columns' names, so the names are part of the hash without being hashed per
-row. The text of a row is unambiguous: NULL is nothing, '' is "", and commas, quotes and parentheses are quoted. It
-carries no types, so a column that was only widened keeps its fingerprint. The hash is over bytes: equal for equal
-data in databases of the same encoding, whatever the collation.
+Per row the values are hashed one after the other, columns in name order, each hash being the seed of the next: with
+PostgreSQL's own 64-bit functions (11 on) for numbers and text, and over the value's text for every other type. So
+nothing depends on separators or quoting, and no text is built for numbers. NULL changes the seed, which keeps it
+apart from ''. Two first seeds, made from the columns' names, give two sums. Types are no part of it: a column that was
+only widened keeps its fingerprint. Hashes are over bytes, so equal data is equal in databases of the same encoding,
+whatever the collation; 0.0 and -0.0 are alike, as they are to every comparison.
 """
 
 from __future__ import annotations
@@ -21,8 +22,18 @@ from liftlock.model.progress import Observer, Progress, silent
 from liftlock.stores.postgresql_catalog import Table, sequences, tables
 from liftlock.stores.postgresql_connect import Connection
 
-ALGORITHM = "pg-hashtextextended-1"
+ALGORITHM = "pg-chained-hash-1"
 SEQUENCES = "(sequences)"
+_NULL_MARK = 0x6C696674_6C6F636B  # any constant with many bits set
+_AS_INTEGER = ("hashint8extended", "::bigint", "0")
+_AS_FLOAT = ("hashfloat8extended", "::float8", "0")
+_AS_TEXT = ("hashtextextended", "::text", "''")
+# Type -> the function that hashes it, the cast it needs and what stands in for NULL.
+_FUNCTIONS = {
+    "int2": _AS_INTEGER, "int4": _AS_INTEGER, "int8": _AS_INTEGER,
+    "bool": ("hashint8extended", "::int", "0"),
+    "float4": _AS_FLOAT, "float8": _AS_FLOAT,
+}  # fmt: skip
 # Plans use parallel workers for every table but the smallest: the server's thresholds are meant for quick queries.
 _PARALLEL = """
 SET LOCAL parallel_setup_cost = 100;
@@ -62,19 +73,32 @@ def fingerprint(
     return Fingerprint(algorithm=ALGORITHM, tables=tuple(entries), seconds=clock.monotonic() - started)
 
 
-def table_query(table: sql.Identifier, names: Iterable[str]) -> sql.Composed:
+def _query(table: Table, names: Iterable[str]) -> sql.Composed:
     """One SELECT that gives rows, first sum and second sum (numerics, not yet modulo 2**64) of a table."""
     ordered = sorted(names)
-    # OFFSET 0 keeps the planner from making the text once per hash; parallel plans stay possible.
-    return sql.SQL(
-        "SELECT count(*), COALESCE(sum(hashtextextended(x, {})), 0), COALESCE(sum(hashtextextended(x, {})), 0)"
-        " FROM (SELECT ROW({})::text AS x FROM ONLY {} OFFSET 0) AS q"
-    ).format(
-        sql.Literal(_seed(ordered, 1)),
-        sql.Literal(_seed(ordered, 2)),
-        sql.SQL(", ").join(map(sql.Identifier, ordered)),
-        table,
+    one, two = (_chain(table, ordered, _seed(ordered, number)) for number in (1, 2))
+    return sql.SQL("SELECT count(*), COALESCE(sum({}), 0), COALESCE(sum({}), 0) FROM ONLY {}").format(
+        one, two, table.identifier
     )
+
+
+def _chain(table: Table, names: Sequence[str], seed: int) -> sql.Composable:
+    """The hash of one row: each column's hash seeded with the one before."""
+    chained: sql.Composable = sql.SQL("{}::bigint").format(sql.Literal(seed))
+    for name in names:
+        kind, nullable = table.kinds[name]
+        column: sql.Composable = sql.Identifier(name)
+        function, cast, empty = _FUNCTIONS.get(kind, _AS_TEXT)
+        value: sql.Composable = sql.SQL("{}" + cast).format(column)
+        if nullable:
+            value = sql.SQL("COALESCE({}, {})").format(value, sql.SQL(empty))
+            chained = sql.SQL("{} # CASE WHEN {} IS NULL THEN {}::bigint ELSE 0 END").format(
+                chained, column, sql.Literal(_NULL_MARK)
+            )
+        if function == "hashtextextended":
+            value = sql.SQL('{} COLLATE "C"').format(value)
+        chained = sql.SQL("pg_catalog.{}({}, {})").format(sql.SQL(function), value, chained)
+    return chained
 
 
 def hash_sequences(values: Mapping[str, tuple[int, bool]], names: Iterable[str] | None = None) -> TableFingerprint:
@@ -112,7 +136,7 @@ def _choose(
 
 
 def _hash_table(connection: Connection, table: Table, names: Iterable[str]) -> TableFingerprint:
-    row = connection.execute(table_query(table.identifier, names)).fetchone()
+    row = connection.execute(_query(table, names)).fetchone()
     assert row is not None
     rows, one, two = (int(value) for value in row)
     return TableFingerprint(

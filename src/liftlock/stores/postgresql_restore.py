@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
 
 from liftlock.effects import side_effect
@@ -74,7 +76,7 @@ def restore(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
         _beside(uri, snapshot, directory, model=model, observer=observer)
     elif snapshot.method == PG_DUMP:
         observer(Progress(work="restore in place"))
-        load_in_place(uri, _programs(snapshot), snapshot.fingerprint, directory)
+        load_in_place(uri, _programs(snapshot), snapshot.fingerprint, directory, compare)
     else:
         observer(Progress(work="restore in place"))
         copy_in_place(uri, snapshot.fingerprint, directory, compare)
@@ -123,18 +125,19 @@ def _beside(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
             observer(Progress(work="compare"))
             with session(uri, database=side) as connection, snapshot_transaction(connection):
                 compare(snapshot.fingerprint, connection)
+            with side_effect("swap databases"):
+                database.take_the_place(server, side, name, retired)
         except BaseException:
-            database.drop(server, side)
+            with suppress(psycopg.Error):  # the first error tells more; the next restore drops a leftover
+                database.drop(server, side)
             raise
-        with side_effect("swap databases"):
-            database.take_the_place(server, side, name, retired)
         with side_effect("drop replaced database"):
             database.drop(server, retired)
 
 
 def _load(uri: StoreUri, programs: tools.Tools, directory: Path) -> None:
     given = parameters(uri)
-    tools.run(
+    tools.read(
         [
             programs.path("pg_restore"), "--exit-on-error", "--no-password", f"--jobs={JOBS}",
             f"--dbname={tools.target(given, options=False)}", directory,

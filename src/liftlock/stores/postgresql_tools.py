@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs (pg_dump, pg_restore, psql): which fit a server, and how they are started."""
+"""PostgreSQL's own programs (pg_dump, pg_restore): which fit a server, and how they are started."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from liftlock import proc
 from liftlock.errors import CommandFailed, StoreError
@@ -22,7 +24,7 @@ TIMEOUT = 24 * 3600.0  # seconds; a dump or restore has no natural end but the s
 
 @dataclass(frozen=True)
 class Tools:
-    """One directory with `pg_dump`, `pg_restore` and `psql` of one major version."""
+    """One directory with `pg_dump` and `pg_restore` of one major version."""
 
     directory: Path
     major: int
@@ -59,11 +61,17 @@ def target(parameters: Mapping[str, str], *, options: bool = True) -> str:
 
 
 class Running:
-    """A client program at work. Leave its block without `finish` and it is killed."""
+    """A client program at work. Leave its block without `finish` and it is killed.
 
-    def __init__(self, words: Sequence[str | Path], env: Mapping[str, str]) -> None:
-        self._words = words
-        self._child = proc.spawn(words, env=env, cwd=None, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    With `read=True` its output is in `output`, as it is: output of `proc.run` is redacted, which would change a
+    schema that has a password's text in it.
+    """
+
+    def __init__(self, words: Sequence[str | Path], env: Mapping[str, str], *, read: bool = False) -> None:
+        self._name = Path(words[0]).name
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of our own block
+        target = subprocess.PIPE if read else subprocess.DEVNULL
+        self._child = proc.spawn(words, env=env, cwd=None, stdout=target, stderr=self._complaints.fileno())
 
     def __enter__(self) -> Running:
         return self
@@ -72,27 +80,34 @@ class Running:
         if self._child.poll() is None:
             proc.kill_group(self._child.pid)
         self._child.communicate()
+        self._complaints.close()
+
+    @property
+    def output(self) -> IO[bytes]:
+        """What the program prints, to be read before `finish`."""
+        assert self._child.stdout is not None
+        return self._child.stdout
 
     def finish(self) -> None:
         """Wait for the end. Raises StoreError with the program's own words when it failed."""
-        name = Path(self._words[0]).name
         try:
-            _, raw = self._child.communicate(timeout=TIMEOUT)
+            status = self._child.wait(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise StoreError(f"{name} did not end within {TIMEOUT / 3600:.0f} hours") from None
-        if self._child.returncode != 0:
-            raise failure(name, redact(raw.decode("utf-8", "replace")))
+            raise StoreError(f"{self._name} did not end within {TIMEOUT / 3600:.0f} hours") from None
+        if status != 0:
+            self._complaints.seek(0)
+            raise _failure(self._name, redact(self._complaints.read().decode("utf-8", "replace")))
 
 
-def run(words: Sequence[str | Path], env: Mapping[str, str]) -> str:
+def read(words: Sequence[str | Path], env: Mapping[str, str]) -> bytes:
     """Run a client program to its end and return what it printed. Raises StoreError with its own words."""
-    try:
-        return proc.run(words, timeout=TIMEOUT, env=env).stdout
-    except CommandFailed as error:
-        raise failure(Path(words[0]).name, error.output or error.message) from error
+    with Running(words, env, read=True) as running:
+        raw = running.output.read()
+        running.finish()
+        return raw
 
 
-def failure(name: str, output: str) -> StoreError:
+def _failure(name: str, output: str) -> StoreError:
     """One line out of a program's messages: the first that names an error."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = next((line for line in lines if "error:" in line.lower()), lines[-1] if lines else "it said nothing")
@@ -122,7 +137,7 @@ def _places() -> tuple[Path, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _inspect(directory: Path) -> Tools | None:
-    if not all((directory / name).exists() for name in ("pg_dump", "pg_restore", "psql")):
+    if not all((directory / name).exists() for name in ("pg_dump", "pg_restore")):
         return None
     try:
         shown = proc.run([directory / "pg_dump", "--version"], timeout=20).stdout
