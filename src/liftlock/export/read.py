@@ -21,7 +21,10 @@ class Reader:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.tables = store.columns()
+        # Stores also hash where counters stand: "(sequences)" and sqlite_sequence are no tables of MLflow's.
+        self.tables = {
+            name: columns for name, columns in store.columns().items() if not name.startswith(("(", "sqlite_"))
+        }
         self.exported: dict[str, int] = defaultdict(int)
 
     def has(self, table: str) -> bool:
