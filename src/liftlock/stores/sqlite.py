@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import hashlib
+import mmap
 import os
 import re
 import sqlite3
@@ -16,7 +18,7 @@ from typing import Any
 from liftlock import clock
 from liftlock.effects import side_effect
 from liftlock.errors import Refused, StoreCorrupt, StoreError
-from liftlock.files import remove_tree, sha256, sync_directory, sync_file
+from liftlock.files import remove_tree, sync_directory, sync_file
 from liftlock.model.deployment import Role, StoreFacts, TableFacts, Writer
 from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.progress import Observer, silent
@@ -240,7 +242,15 @@ def _flush_check_hash(target: Path) -> str:
             f"the database is damaged: {' '.join(problems.split())}",
             hint="Recover what is readable with `sqlite3 FILE .recover`, or restore a backup.",
         )
-    return sha256(target)
+    return _sha256(target)
+
+
+def _sha256(target: Path) -> str:
+    """SHA-256 of a file in one call, which leaves the interpreter to the fingerprint all the while."""
+    if not target.stat().st_size:
+        return hashlib.sha256().hexdigest()  # an empty file cannot be mapped
+    with target.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return hashlib.sha256(content).hexdigest()
 
 
 def _revision(connection: sqlite3.Connection, role: Role) -> tuple[str | None, str | None]:

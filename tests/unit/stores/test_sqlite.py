@@ -171,6 +171,15 @@ def test_rights_are_observed(store: SqliteStore) -> None:
     assert said.startswith(f"StoreError no right to read {store.path}")
 
 
+def test_an_empty_file_is_a_database_without_tables(tmp_path: Path, directory: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    store = _at(tmp_path / "empty.db")
+    snapshot = store.snapshot(directory)
+    assert (snapshot.revision, snapshot.version_table, snapshot.fingerprint.tables) == (None, None, ())
+    store.restore(snapshot, directory)
+    assert store.facts().tables == ()
+
+
 # --- journals and links --------------------------------------------------------------------------------------
 
 _DIE_WRITING = """
