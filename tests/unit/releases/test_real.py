@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from liftlock.demo.postgres import PostgresServer
 from liftlock.errors import ReleaseError
 from liftlock.model.deployment import Role
 from liftlock.model.progress import Progress
@@ -20,6 +21,7 @@ from liftlock.model.secret import Secret
 from liftlock.model.uri import Engine, StoreUri
 from liftlock.releases.environment import Environments
 from liftlock.releases.tools import PopulateSize
+from liftlock.stores.postgresql import PostgresqlStore
 from tests.support.releases import (
     OLD,
     auth_environment,
@@ -214,3 +216,20 @@ def test_a_dead_server_is_an_answer_within_seconds() -> None:
     report = tools(OLD).smoke("http://127.0.0.1:9", model=False, timeout=60)
     assert report.operations[0].outcome == "failed"
     assert time.monotonic() - started < 30
+
+
+def test_on_postgresql_migration_smoke_and_erasure(tmp_path: Path) -> None:
+    with PostgresServer(tmp_path / "postgres", durable=False) as server:
+        place = server.create_database("tracking")
+        with serving(OLD, tmp_path, store=place.reveal()) as url:
+            tools(OLD).populate(url, size=PopulateSize(experiments=1, runs=2, points=2, models=1, versions=1))
+        report = tools(newest()).migrate(place, Role.TRACKING, timeout=120)
+        assert report.to_revision == tools(newest()).heads().head(Role.TRACKING)
+        store = PostgresqlStore(place, Role.TRACKING)
+        with serving(newest(), tmp_path, store=place.reveal()) as url:
+            before = store.fingerprint()
+            smoke = tools(newest()).smoke(url)
+            assert smoke.failed == ()
+            assert tools(newest()).erase(place, [smoke]).remaining == {}
+            # a sequence never goes back: ids that the smoke used stay unused
+            assert store.fingerprint().differences(before) == ("(sequences)",)
