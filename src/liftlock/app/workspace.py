@@ -5,22 +5,23 @@ from __future__ import annotations
 import functools
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liftlock.app.runfiles import RunFiles, digest
 from liftlock.describe import config as configuration
 from liftlock.describe.config import Config
-from liftlock.engine.executor import Executor
 from liftlock.engine.journal import Journal
 from liftlock.engine.lock import Owner, exclusive, holder
-from liftlock.errors import ServerError
 from liftlock.model.deployment import Deployment, Role
 from liftlock.model.journal import RunKind, RunState
-from liftlock.releases.environment import Environments
 from liftlock.runtimes.interface import Handle
-from liftlock.runtimes.process import ProcessRuntime
 from liftlock.stores.interface import Store
 from liftlock.stores.opening import open_store
+
+if TYPE_CHECKING:
+    from liftlock.engine.executor import Executor
+    from liftlock.releases.environment import Environments
+    from liftlock.runtimes.process import ProcessRuntime
 
 
 class Workspace:
@@ -52,11 +53,15 @@ class Workspace:
     @functools.cached_property
     def runtime(self) -> ProcessRuntime:
         """What runs the server."""
+        from liftlock.runtimes.process import ProcessRuntime
+
         return ProcessRuntime(self.state)
 
     @functools.cached_property
     def environments(self) -> Environments:
         """The cache of release environments."""
+        from liftlock.releases.environment import Environments
+
         return Environments()
 
     def lock(self, doing: str) -> AbstractContextManager[Owner]:
@@ -70,7 +75,11 @@ class Workspace:
     def server(self) -> Handle | None:
         """The running server: the one liftlock started, else whatever MLflow server serves the configured port."""
         found = self.runtime.find()
-        return found if found is not None else self._person_started()
+        if found is not None:
+            return found
+        from liftlock.describe.process import find_on_port
+
+        return find_on_port(self.config.server.port)
 
     def deployment(self, *, exact_rows: bool = False) -> Deployment:
         """Observe everything. Raises Refused when server and configuration disagree, StoreError, ServerError."""
@@ -93,15 +102,3 @@ class Workspace:
     def run_text(self, state: RunState, name: str) -> str:
         """A text the run began with. Raises JournalError when it was changed since."""
         return RunFiles(self.state, state.id).read(state, name)
-
-    def _person_started(self) -> Handle | None:
-        from liftlock.describe.process import find_servers, inspect
-
-        for pid in find_servers():
-            try:
-                observed = inspect(pid)
-            except ServerError:
-                continue
-            if observed.port == self.config.server.port:
-                return observed.handle
-        return None

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import tomlkit
 
 from liftlock.describe import secrets
 from liftlock.effects import side_effect
@@ -171,6 +170,8 @@ class Config(Value, frozen=True):
 
     def dumps(self) -> str:
         """The configuration as the text of a liftlock.toml, without secrets."""
+        import tomlkit  # only writing needs it, and reading must be quick
+
         document = tomlkit.document()
         document.add(tomlkit.comment("What liftlock knows of this MLflow. Secrets are in .liftlock/secrets.env."))
         document.add("format", tomlkit.item(FORMAT))

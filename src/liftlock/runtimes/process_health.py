@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import urllib3
-
-_TIMEOUT = urllib3.Timeout(connect=1.0, read=3.0)
+_CONNECT, _READ = 1.0, 3.0
 
 # What the last lines of a server that died say, and what to do about it. Texts from MLflow 2.9.2 to 3.18.0.
 _DIAGNOSES: tuple[tuple[str, str], ...] = (
@@ -74,9 +72,12 @@ _DIAGNOSES: tuple[tuple[str, str], ...] = (
 
 def answer(url: str, *, headers: dict[str, str] | None = None) -> tuple[int, str] | None:
     """Status and text (at most 200 characters) of a GET, or None when nobody answers. Never raises."""
+    import urllib3  # `status` finds a server without ever asking it
+
+    timeout = urllib3.Timeout(connect=_CONNECT, read=_READ)
     try:
         # Retries would turn a server that is still starting into a long wait.
-        reply = urllib3.request("GET", url, headers=headers, timeout=_TIMEOUT, retries=False, redirect=False)
+        reply = urllib3.request("GET", url, headers=headers, timeout=timeout, retries=False, redirect=False)
     except urllib3.exceptions.HTTPError:
         return None
     return reply.status, reply.data.decode("utf-8", "replace")[:200]

@@ -1,0 +1,150 @@
+"""`liftlock pin`: change MLflow's version in every file of a repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from liftlock.cli.common import confirm, emit, json_option, progress, say, yes_option
+from liftlock.errors import UsageError
+
+if TYPE_CHECKING:
+    from liftlock.pins.proposal import Proposal
+    from liftlock.pins.transaction import Record
+
+
+@click.command()
+@click.argument("version", required=False)
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Change nothing; status 1 when a place names another version.")
+@click.option("--diff", "diff_only", is_flag=True, help="Show the change and stop.")
+@click.option("--docs", is_flag=True, help="Change documentation too.")
+@click.option("--offline", is_flag=True, help="Ask no package index and run no lock tool.")
+@click.option("--no-relock", is_flag=True, help="Leave lock files alone and report them as stale.")
+@click.option("--image-digest", "digests", multiple=True, metavar="IMAGE=sha256:...", help="New digest of an image.")
+@click.option("--drop-digests", is_flag=True, help="Remove digests of images that also have a tag.")
+@click.option("--plain-directory", "plain", is_flag=True, help="PATH need not be a Git repository.")
+@click.option("--undo", "undo_last", is_flag=True, help="Take back the last pin of PATH.")
+@yes_option
+@json_option
+def command(
+    version: str | None, path: Path | None, check: bool, diff_only: bool, docs: bool, offline: bool, no_relock: bool,
+    digests: tuple[str, ...], drop_digests: bool, plain: bool, undo_last: bool, yes: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Make every file below PATH (default: here) name MLflow VERSION: all of them, or none.
+
+    Requirements, pyproject, setup, Pipfile, Conda, MLproject, Dockerfiles, compose, Helm, Kubernetes, CI, Terraform,
+    Makefiles, shell, SECURITY.md, release tracking; lock files by their own tools. The diff comes first. What still
+    names another version afterwards is listed, and the status is then 1.
+
+    \b
+    Examples:
+      liftlock pin 3.17.2
+      liftlock pin 3.17.2 ~/src/platform --docs --yes
+      liftlock pin 3.17.2 --check
+      liftlock pin --undo
+    """
+    if undo_last:
+        if version is not None and path is not None:
+            raise UsageError("--undo takes PATH only", hint="liftlock pin --undo PATH")
+        return _undo(path or Path(version or "."), plain=plain, as_json=as_json)
+    if version is None:
+        raise UsageError("which version?", hint="liftlock pin 3.17.2 [PATH]")
+    from liftlock.app.pin import Options, apply, prepare
+    from liftlock.model.release import Release
+
+    options = Options(
+        docs=docs, offline=offline, relock=not no_relock, plain=plain, digests=_digests(digests),
+        drop_digests=drop_digests,
+    )  # fmt: skip
+    with progress(quiet=as_json) as observer:
+        proposed = prepare(path or Path("."), Release.parse(version), options, observer)
+    proposal = proposed.proposal
+    only_look = check or diff_only
+    if not as_json:
+        _show(proposal, proposed.recovered)
+    if proposal.changes and not only_look:
+        confirm(f"Change {len(proposal.changes)} files?", yes=yes)
+        apply(proposed)
+    if as_json:
+        emit(_as_json(proposal, proposed.recovered, applied=bool(proposal.changes) and not only_look))
+    elif proposal.changes and not only_look:
+        say(f"changed {len(proposal.changes)} files; `liftlock pin --undo` takes it back")
+    if check:
+        return 0 if proposal.pinned else 1
+    return 0 if proposal.complete else 1
+
+
+def _undo(path: Path, *, plain: bool, as_json: bool) -> int:
+    from liftlock.app.pin import undo
+
+    record = undo(path, plain=plain)
+    if as_json:
+        emit({"undone": record.title, "files": [entry.path for entry in record.files]})
+    else:
+        say(f"undone: {record.title} ({len(record.files)} files)")
+    return 0
+
+
+def _digests(words: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        image, _, digest = word.partition("=")
+        number = digest.removeprefix("sha256:")
+        if not image or len(number) != 64 or set(number) - set("0123456789abcdef"):
+            raise UsageError(f"{word!r} is not IMAGE=sha256: and 64 hexadecimal digits")
+        found[image] = f"sha256:{number}"
+    return found
+
+
+def _show(proposal: Proposal, recovered: Record | None) -> None:
+    from liftlock.report.text import table
+
+    if recovered is not None:
+        say(f"an interrupted change was taken back first: {recovered.title}")
+    if proposal.changes:
+        say(proposal.diff())
+        say()
+    rows = [
+        (f"{moved.path}:{moved.line}", moved.what, moved.before, moved.after)
+        for each in proposal.changes
+        for moved in each.moved
+    ]
+    rows += [(f"{each.path}:1", "lock", "rewritten by its tool", "") for each in proposal.changes if not each.moved]
+    if rows:
+        say(table(("place", "what", "before", "after"), [[_short(cell) for cell in row] for row in rows]))
+    elif not proposal.pins:
+        say("nothing here names a version of MLflow")
+    else:
+        say(f"all {proposal.pins} places name MLflow {proposal.target.version}")
+    for stale in proposal.stale:
+        say(f"stale: {stale.path}:{stale.line} holds {stale.version}: {stale.reason}")
+    for left in proposal.leftovers:
+        kind = "docs (changed with --docs)" if left.docs else "left over"
+        say(f"{kind}: {left.path}:{left.line} names {left.version}: {left.text}")
+
+
+def _short(cell: str) -> str:
+    flat = " ".join(cell.split())
+    return flat if len(flat) <= 60 else f"{flat[:57]}..."
+
+
+def _as_json(proposal: Proposal, recovered: Record | None, *, applied: bool) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "version": str(proposal.target.version),
+        "old": list(proposal.old),
+        "pins": proposal.pins,
+        "applied": applied,
+        "complete": proposal.complete,
+        "recovered": recovered.title if recovered else None,
+        "changes": [
+            {"path": each.path, "diff": each.diff(), "pins": [asdict(moved) for moved in each.moved]}
+            for each in proposal.changes
+        ],
+        "stale": [asdict(each) for each in proposal.stale],
+        "leftovers": [asdict(each) for each in proposal.leftovers],
+    }
