@@ -1,0 +1,384 @@
+"""The tracking store: the release's own REST store with every mutating call spooled and every read bounded."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from functools import lru_cache, partial
+from typing import Any, Optional
+
+from liftlock_tracking import asking, entities, models
+from liftlock_tracking.runtime import Runtime, RunView, _creds, runtime_for
+from liftlock_tracking.settings import OFF_URI, SWITCHES, SettingsError
+
+OFF_RUN = "lo"
+
+# Mutating calls whose answer the release's own client does not use: spooled as they stand.
+FIRE_AND_FORGET = frozenset(
+    {
+        "DeleteExperiment", "DeleteExperimentTag", "DeleteLoggedModelTag", "DeleteRun", "DeleteTag", "DeleteTraceTag",
+        "LinkTracesToRun", "LogInputs", "LogLoggedModelParamsRequest", "LogModel", "LogOutputs", "RestoreExperiment",
+        "RestoreRun", "SetExperimentTag", "SetTraceTag", "UpdateExperiment",
+    }
+)  # fmt: skip
+
+
+def build(store_uri: str, _artifact_uri: Optional[str] = None) -> Any:
+    """A store for the URI. Raises MlflowException for settings that cannot be meant."""
+    try:
+        runtime = None if store_uri.startswith(OFF_URI) else runtime_for(store_uri)
+    except SettingsError as problem:
+        from mlflow.exceptions import MlflowException
+
+        raise MlflowException(str(problem)) from None
+    if not SWITCHES.tracing():
+        _disable_tracing()
+    return _store_class()(runtime)
+
+
+def _disable_tracing() -> None:
+    try:
+        from mlflow import tracing
+
+        tracing.disable()
+    except (ImportError, AttributeError):
+        pass  # a release without tracing
+
+
+@lru_cache(maxsize=1)
+def _store_class() -> type:
+    from mlflow.store.tracking.rest_store import RestStore
+
+    return type("LiftlockStore", (SpooledStore, RestStore), {"__module__": __name__, "_release": RestStore})
+
+
+class SpooledStore:
+    """Mixed in before the release's RestStore by `_store_class`."""
+
+    def __init__(self, runtime: Optional[Runtime]) -> None:
+        uri = runtime.settings.uri if runtime else "http://off.invalid"
+        super().__init__(partial(_creds, uri))  # type: ignore[call-arg]
+        self._runtime = runtime or _NOWHERE
+        self._nowhere = runtime is None
+
+    # --- the switch --------------------------------------------------------------------------------------
+
+    def _off(self) -> bool:
+        return self._nowhere or not SWITCHES.tracking()
+
+    def _ignored(self, run_id: str) -> bool:
+        """Whether a call about this run goes nowhere: tracking is off, or was when the run was started."""
+        return run_id.startswith(OFF_RUN) or self._off()
+
+    # --- runs --------------------------------------------------------------------------------------------
+
+    def create_run(self, experiment_id: Any, user_id: Any, start_time: Any, tags: Any, run_name: Any) -> Any:
+        """Spool a new run; the server's own id if it answers within the call bound, else a provisional one."""
+        off = self._off()
+        pairs = {str(t.key): str(t.value) for t in tags or []}
+        name = run_name or pairs.get("mlflow.runName") or entities.random_name()
+        prov = (OFF_RUN if off else "lt") + uuid.uuid4().hex[2:]
+        body: dict[str, Any] = {
+            "experiment_id": str(experiment_id),
+            "user_id": user_id or "unknown",
+            "start_time": int(start_time if start_time is not None else time.time() * 1000),
+            "tags": [{"key": k, "value": v} for k, v in pairs.items()],
+            "run_name": name,
+        }
+        description = {
+            **{k: body[k] for k in ("experiment_id", "user_id", "start_time", "run_name")},
+            "run_id": prov,
+            "run_uuid": prov,
+            "status": "RUNNING",
+            "lifecycle_stage": "active",
+            "artifact_uri": f"liftlock-artifacts:/run/{prov}",
+        }
+        view = RunView(description, {"mlflow.runName": name, **pairs})
+        runtime = self._runtime
+        runtime.remember(prov, view)
+        if not off:
+            position = runtime.append({"k": "run", "p": prov, "body": body}, urgent=True)
+            if runtime.wait(position, runtime.settings.call_bound):
+                real = runtime.real_id(prov)
+                if real:
+                    extra = (runtime.state.bound(prov) or ("", {}))[1]
+                    view.info = {**description, **extra.get("info", {})}
+                    runtime.remember(real, view)
+        return entities.run(view)
+
+    def update_run_info(self, run_id: str, run_status: Any, end_time: Any, run_name: Any) -> Any:
+        """Spool a change of a run's status, end or name."""
+        from mlflow.entities import RunStatus
+
+        view = self._view(run_id)
+        change: dict[str, Any] = {}
+        if run_status is not None:
+            change["status"] = run_status if isinstance(run_status, str) else RunStatus.to_string(run_status)
+        if end_time is not None:
+            change["end_time"] = int(end_time)
+        if run_name:
+            change["run_name"] = run_name
+            view.tags["mlflow.runName"] = run_name
+        view.info = {**view.info, **change}
+        if not self._ignored(run_id):
+            body = {"run_id": run_id, "run_uuid": run_id, **change}
+            self._call("UpdateRun", "POST", "/api/2.0/mlflow/runs/update", body, run_id)
+        return entities.run(view).info
+
+    def get_run(self, run_id: str) -> Any:
+        """A run as the server has it once everything is shipped, else as this process knows it."""
+        if self._ignored(run_id):
+            return entities.run(self._view(run_id))
+        runtime = self._runtime
+        flushed = runtime.flush(runtime.settings.read_bound)
+        real = runtime.real_id(run_id)
+        known = runtime.runs.get(run_id)
+        if real and (flushed or known is None):
+            try:
+                return super().get_run(real)  # type: ignore[misc]
+            except asking.ServerAway:
+                if known is None:
+                    raise
+        if known is None:
+            raise asking.away(f"run {run_id}", runtime.breaker.reason or "not shipped yet")
+        return entities.run(known)
+
+    def _view(self, run_id: str) -> RunView:
+        view = self._runtime.runs.get(run_id)
+        if view is None:
+            view = RunView(
+                {"run_id": run_id, "run_uuid": run_id, "experiment_id": "0", "user_id": "", "status": "RUNNING",
+                 "lifecycle_stage": "active", "run_name": "", "artifact_uri": f"liftlock-artifacts:/run/{run_id}",
+                 "start_time": 0}, {},
+            )  # fmt: skip
+            if run_id.startswith(OFF_RUN):
+                self._runtime.remember(run_id, view)
+        return view
+
+    # --- what is logged ----------------------------------------------------------------------------------
+
+    def log_metric(self, run_id: str, metric: Any) -> None:
+        """Spool one point."""
+        if self._ignored(run_id):
+            return
+        entities.check_metric(metric)
+        point = entities.point(metric)
+        view = self._runtime.runs.get(run_id)
+        if view is not None:
+            _latest(view, point)
+        self._runtime.append({"k": "b", "r": run_id, "m": (point,)})
+
+    def log_param(self, run_id: str, param: Any) -> None:
+        """Spool one parameter; a second value for one is refused as the server would."""
+        if self._ignored(run_id):
+            return
+        entities.check_param(param)
+        self._param(run_id, param)
+        self._runtime.append({"k": "b", "r": run_id, "p": ((param.key, str(param.value)),)})
+
+    def set_tag(self, run_id: str, tag: Any) -> None:
+        """Spool one tag."""
+        if self._ignored(run_id):
+            return
+        entities.check_tag(tag)
+        self._tag(run_id, tag)
+        self._runtime.append({"k": "b", "r": run_id, "t": ((tag.key, str(tag.value)),)})
+
+    def log_batch(self, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
+        """Spool many at once."""
+        if self._ignored(run_id):
+            return
+        metrics, params, tags = metrics or (), params or (), tags or ()
+        entities.check_batch(run_id, metrics, params, tags)
+        points = [entities.point(m) for m in metrics]
+        for param in params:
+            self._param(run_id, param)
+        for tag in tags:
+            self._tag(run_id, tag)
+        view = self._runtime.runs.get(run_id)
+        if view is not None:
+            for point in points:
+                _latest(view, point)
+        call: dict[str, Any] = {"k": "b", "r": run_id}
+        if points:
+            call["m"] = points
+        if params:
+            call["p"] = [(p.key, str(p.value)) for p in params]
+        if tags:
+            call["t"] = [(t.key, str(t.value)) for t in tags]
+        if len(call) > 2:
+            self._runtime.append(call)
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Spool the deletion of a tag."""
+        if self._ignored(run_id):
+            return
+        view = self._runtime.runs.get(run_id)
+        if view is not None:
+            view.tags.pop(key, None)
+        self._call("DeleteTag", "POST", "/api/2.0/mlflow/runs/delete-tag", {"run_id": run_id, "key": key}, run_id)
+
+    def _param(self, run_id: str, param: Any) -> None:
+        view = self._runtime.runs.get(run_id)
+        if view is None:
+            return
+        before = view.params.setdefault(param.key, str(param.value))
+        if before != str(param.value):
+            raise entities.param_changed(run_id, param.key, before, str(param.value))
+
+    def _tag(self, run_id: str, tag: Any) -> None:
+        view = self._runtime.runs.get(run_id)
+        if view is not None:
+            view.tags[tag.key] = str(tag.value)
+            if tag.key == "mlflow.runName":
+                view.info = {**view.info, "run_name": str(tag.value)}
+
+    # --- experiments -------------------------------------------------------------------------------------
+
+    def create_experiment(self, name: str, artifact_location: Any = None, tags: Any = None) -> str:
+        """The server's id within the read bound, else a provisional one (bound by name when it is back)."""
+        if self._off():
+            return str(self._off_experiment(name)["experiment_id"])
+        runtime = self._runtime
+        try:
+            asking.ready(runtime)
+            return str(super().create_experiment(name, artifact_location, tags))  # type: ignore[misc]
+        except asking.ServerAway:
+            return str(self._provisional_experiment(name, artifact_location, tags)["experiment_id"])
+
+    def get_experiment_by_name(self, experiment_name: str) -> Any:
+        """As the server has it, else as it was last seen, else a provisional one of that name."""
+        if self._off():
+            return entities.experiment(self._off_experiment(experiment_name))
+        runtime = self._runtime
+        made_here = runtime.experiments.get(f"name:{experiment_name}")
+        if made_here is None or runtime.real_id(made_here["experiment_id"]):
+            try:
+                found = super().get_experiment_by_name(experiment_name)  # type: ignore[misc]
+                if found is not None:
+                    self._remember(found)
+                return found
+            except asking.ServerAway:
+                seen = self._seen(f"name:{experiment_name}")
+                if seen is not None:
+                    return entities.experiment(seen)
+        return entities.experiment(made_here or self._provisional_experiment(experiment_name, None, None))
+
+    def get_experiment(self, experiment_id: Any) -> Any:
+        """As the server has it, else as it was last seen."""
+        key = str(experiment_id)
+        if self._off() or key.startswith(OFF_RUN):
+            return entities.experiment(self._off_experiment("Default", key))
+        runtime = self._runtime
+        real = runtime.real_id(key)
+        if real:
+            try:
+                found = super().get_experiment(real)  # type: ignore[misc]
+                self._remember(found)
+                return found
+            except asking.ServerAway:
+                seen = self._seen(f"id:{real}")
+                if seen is None and real == "0":
+                    seen = {"experiment_id": "0", "name": "Default", "lifecycle_stage": "active"}
+                if seen is None:
+                    raise
+                return entities.experiment(seen)
+        known = runtime.experiments.get(f"id:{key}")
+        if known is None:
+            raise asking.away(f"experiment {key}", "not shipped yet")
+        return entities.experiment(known)
+
+    def _provisional_experiment(self, name: str, location: Any, tags: Any) -> dict[str, Any]:
+        prov = "lx" + uuid.uuid4().hex[2:]
+        body: dict[str, Any] = {"name": name, "tags": [{"key": t.key, "value": t.value} for t in tags or []]}
+        if location:
+            body["artifact_location"] = location
+        self._runtime.append({"k": "experiment", "p": prov, "body": body}, urgent=True)
+        known = {
+            "experiment_id": prov, "name": name, "lifecycle_stage": "active", "tags": body["tags"],
+            "artifact_location": location or f"liftlock-artifacts:/experiment/{prov}",
+        }  # fmt: skip
+        self._runtime.experiments[f"name:{name}"] = self._runtime.experiments[f"id:{prov}"] = known
+        return known
+
+    def _off_experiment(self, name: str, key: Optional[str] = None) -> dict[str, Any]:
+        return {"experiment_id": key or "0", "name": name, "lifecycle_stage": "active", "artifact_location": "liftlock-artifacts:/off"}
+
+    def _remember(self, found: Any) -> None:
+        body = {
+            "experiment_id": found.experiment_id,
+            "name": found.name,
+            "artifact_location": found.artifact_location,
+            "lifecycle_stage": found.lifecycle_stage,
+        }
+        runtime = self._runtime
+        if runtime.experiments.get(f"id:{found.experiment_id}") != body:
+            runtime.experiments[f"id:{found.experiment_id}"] = runtime.experiments[f"name:{found.name}"] = body
+            asking.quietly(runtime.state.remember_experiment, body) if runtime.spool.folder.exists() else None
+
+    def _seen(self, key: str) -> Optional[dict[str, Any]]:
+        runtime = self._runtime
+        known = runtime.experiments.get(key)
+        if known is None and runtime.spool.folder.exists():
+            known = asking.quietly(runtime.state.experiment, key)
+        return known
+
+    # --- everything else ---------------------------------------------------------------------------------
+
+    def _call(self, api: str, method: str, endpoint: str, body: Any, run_id: str = "", **more: Any) -> Optional[int]:
+        call = {"k": "call", "api": api, "m": method, "e": endpoint, "r": run_id, "body": body, **more}
+        return self._runtime.append(call)
+
+    def _call_endpoint(self, api: Any, json_body: Any = None, *given: Any, **more: Any) -> Any:
+        """Every call of the release's own store ends here: spooled, answered by us, or asked within a bound."""
+        name = api.DESCRIPTOR.name
+        body = json.loads(json_body) if json_body else {}
+        if self._off():
+            return models.off(api, name, body)
+        endpoint, method = asking.route(self, api, more.get("endpoint") or (given[0] if given else None))
+        if name in FIRE_AND_FORGET:
+            run_id = str(body.get("run_id", ""))
+            if not run_id.startswith(OFF_RUN):
+                self._call(name, method, endpoint, body, run_id)
+            return api.Response()
+        handled = models.handle(self._runtime, name, api, method, endpoint, body)
+        if handled is not None:
+            return handled
+        asking.ready(self._runtime)
+        response = more.get("response_proto") or api.Response()
+        return asking.ask(self._runtime, method, endpoint, body, response)
+
+    def log_spans(self, location: str, spans: Any, tracking_uri: Any = None) -> Any:
+        """Spool finished spans as the bytes the release's own exporter would send."""
+        if self._off() or not SWITCHES.tracing() or not spans:
+            return []
+        call = models.spans_call(location, spans)
+        if call is None:
+            raise NotImplementedError("this release's span format is not known; the trace is kept as a whole instead")
+        self._runtime.append(call)
+        return spans
+
+
+def _latest(view: RunView, point: Any) -> None:
+    before = view.metrics.get(point[0])
+    now = (point[1], point[2], point[3])
+    if before is None or (now[2], now[1], now[0]) >= (before[2], before[1], before[0]):
+        view.metrics[point[0]] = now
+
+
+class _Nowhere:
+    """Stands in for a runtime behind `liftlock+off:`: remembers runs in memory, opens nothing."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, RunView] = {}
+        self.experiments: dict[str, dict[str, Any]] = {}
+
+    def remember(self, run_id: str, view: RunView) -> None:
+        """Keep the last few runs, so that reading one's own run works."""
+        self.runs[run_id] = view
+        while len(self.runs) > 256:
+            self.runs.pop(next(iter(self.runs)))
+
+
+_NOWHERE: Any = _Nowhere()
