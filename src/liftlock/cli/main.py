@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "finalize": ("finalize", "End the rollback window of the last upgrade."),
     "backup": ("backup", "Make, list, verify, restore and prune backup sets."),
     "export": ("export", "Write experiments, runs and models in an open format."),
+    "pin": ("pin", "Fan a release out over every file of a repository that names one."),
     "releases": ("releases", "List MLflow releases and build their environments."),
     "server": ("server", "Start, stop, restart, scale and read the server."),
     "demo": ("demo", "Upgrade a real old MLflow before your eyes."),

@@ -60,7 +60,7 @@ def command(
         drop_digests=drop_digests,
     )  # fmt: skip
     with progress(quiet=as_json) as observer:
-        proposed = prepare(path or Path("."), Release.parse(version), options, observer)
+        proposed = prepare(path or Path(), Release.parse(version), options, observer)
     proposal = proposed.proposal
     only_look = check or diff_only
     if not as_json:

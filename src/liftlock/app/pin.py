@@ -1,0 +1,119 @@
+"""`pin`: change MLflow's version in every file of a repository, all or nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from liftlock.errors import ReleaseError
+from liftlock.model.progress import Observer, Progress, silent
+from liftlock.model.release import Release
+from liftlock.pins.model import PACKAGES, BadFile, Target
+from liftlock.pins.proposal import Proposal, hashed, packages, propose
+from liftlock.pins.relock import Tools
+from liftlock.pins.survey import Survey, survey
+from liftlock.pins.transaction import Record, Transactions
+from liftlock.pins.tree import Tree
+from liftlock.releases.children import clean_environment
+from liftlock.releases.environment import default_cache
+from liftlock.releases.index import Index
+from liftlock.releases.lock import compile_lock
+from liftlock.releases.sources import find_sources
+from liftlock.releases.uv import IndexUnreachable
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may choose.
+
+    `docs`: change documentation too. `offline`: ask no package index, so the version's existence is not checked and
+    hashes cannot be made. `relock`: have lock files rewritten by their tools. `plain`: the directory need not be a
+    repository. `digests` and `drop_digests` as in Target.
+    """
+
+    docs: bool = False
+    offline: bool = False
+    relock: bool = True
+    plain: bool = False
+    digests: Mapping[str, str] = field(default_factory=dict)
+    drop_digests: bool = False
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A proposal with the tree it was made for; `recovered` is an interrupted change that was taken back before."""
+
+    tree: Tree
+    proposal: Proposal
+    recovered: Record | None
+
+
+def prepare(path: Path, release: Release, options: Options, observer: Observer = silent) -> Proposed:
+    """Recover what an earlier call left, read the tree, and work out the change.
+
+    Raises Refused (BadFile with file and line), ReleaseError when the version does not exist, IndexUnreachable.
+    """
+    tree = Tree.open(path, plain=options.plain)
+    recovered = Transactions(tree.root, tree.state).recover()
+    observer(Progress(work="read the repository"))
+    found = survey(tree)
+    hashes: Mapping[str, tuple[str, ...]] = {}
+    if not options.offline:
+        observer(Progress(work=f"ask the package index for MLflow {release}"))
+        hashes = _exists(release, found, options)
+    target = Target(release.key, digests=options.digests, drop_digests=options.drop_digests, hashes=hashes)
+    observer(Progress(work="work out the change"))
+    tools = _tools() if options.relock and not options.offline else None
+    return Proposed(tree, propose(tree, found, target, docs=options.docs, tools=tools), recovered)
+
+
+def apply(proposed: Proposed) -> None:
+    """Bring the change into the tree, all or nothing. Raises Refused, or PutBack when a write failed midway."""
+    contents = proposed.proposal.contents()
+    if contents:
+        title = f"pin MLflow {proposed.proposal.target.version}"
+        Transactions(proposed.tree.root, proposed.tree.state).commit(title, contents)
+
+
+def undo(path: Path, *, plain: bool = False) -> Record:
+    """Take back the last change of this tree. Raises Refused when there is none or a file was edited since."""
+    tree = Tree.open(path, plain=plain)
+    return Transactions(tree.root, tree.state).undo()
+
+
+def _exists(release: Release, found: Survey, options: Options) -> dict[str, tuple[str, ...]]:
+    """Prove that every distribution named in the tree exists in this version; the hashes of those that need them."""
+    Index(default_cache()).require(release)
+    needed = hashed(found)
+    hashes = {}
+    for package in packages(found, docs=options.docs):
+        if package == "mlflow" and package not in needed:
+            continue
+        try:
+            lock = compile_lock([f"{package}=={release}"], Path(sys.executable), release, dependencies=False)
+        except IndexUnreachable:
+            raise
+        except ReleaseError as error:
+            path, line = _first(found, package)
+            raise BadFile(
+                path, line, f"there is no {package} {release}", hint=f"{error.message}; nothing was changed."
+            ) from error
+        hashes[package] = tuple(word.removeprefix("--hash=") for word in lock.split() if word.startswith("--hash="))
+    return hashes
+
+
+def _first(found: Survey, package: str) -> tuple[str, int]:
+    assert package in PACKAGES
+    return next(
+        (each.document.path, each.document.line(pin.start))
+        for each in found.files
+        for pin in each.pins
+        if pin.package == package
+    )
+
+
+def _tools() -> Tools:
+    sources = find_sources()
+    return Tools(environment=clean_environment(), index={**sources.for_uv(), **sources.for_pip()})

@@ -1,0 +1,80 @@
+"""What still names another version of MLflow after a change, in any text file, known format or not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from liftlock.pins import tokens
+from liftlock.pins.document import Document
+from liftlock.pins.formats.docs import Docs, is_history
+from liftlock.pins.model import CannotWrite, Pin, Target
+from liftlock.pins.writing import named, rewritten
+
+_NEAR = 2
+_LONGEST = 2000
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One line that names `version`. `docs` tells that it stands in documentation."""
+
+    path: str
+    line: int
+    text: str
+    version: str
+    docs: bool
+
+
+def leftovers(
+    documents: Iterable[Document], known: Collection[str], old: Collection[str], target: Target
+) -> list[Leftover]:
+    """Search documents as they will be.
+
+    `known` are the paths whose format was understood: there a version on a line of its own belongs to whatever that
+    line names. Elsewhere one of the `old` versions within two lines of the word mlflow counts too.
+    """
+    words = sorted({version for version in old if "." in version and version != str(target.version)})
+    pattern = re.compile(rf"(?<![\w.])v?(?P<version>{'|'.join(map(re.escape, words))})(?!\w|\.\w)") if words else None
+    found = []
+    for document in documents:
+        path = PurePosixPath(document.path)
+        if is_history(path):
+            continue
+        docs = Docs().recognises(path, "") and document.path not in known
+        lines = document.text.splitlines()
+        hits = dict(_near(lines, pattern, 0 if document.path in known or docs else _NEAR)) if pattern else {}
+        hits |= dict(_tokens(lines, target))
+        found += [
+            Leftover(document.path, number, lines[number - 1].strip()[:160], version, docs)
+            for number, version in sorted(hits.items())
+        ]
+    return found
+
+
+def _tokens(lines: list[str], target: Target) -> Iterator[tuple[int, str]]:
+    """Lines with an unmistakable pin to another version."""
+    for number, line in enumerate(lines, 1):
+        if "mlflow" in line.lower() and len(line) <= _LONGEST:
+            for pin in tokens.anything_in(line, conda=True):
+                if (version := named(pin)) is not None and not _names(pin, target):
+                    yield number, version
+
+
+def _names(pin: Pin, target: Target) -> bool:
+    try:
+        return rewritten(pin, target) == pin.text
+    except CannotWrite:
+        return False
+
+
+def _near(lines: list[str], pattern: re.Pattern[str], reach: int) -> Iterator[tuple[int, str]]:
+    """Lines with an old version, no further than `reach` lines from the word mlflow."""
+    mentions = {number for number, line in enumerate(lines, 1) if "mlflow" in line.lower()}
+    for number, line in enumerate(lines, 1):
+        if len(line) > _LONGEST or mentions.isdisjoint(range(number - reach, number + reach + 1)):
+            continue
+        if found := pattern.search(line):
+            yield number, found["version"]

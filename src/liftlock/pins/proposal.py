@@ -1,0 +1,107 @@
+"""A whole change proposed: files before and after, locks rewritten, what is stale, what is left over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from liftlock.pins import relock
+from liftlock.pins.change import Change, at_target, change
+from liftlock.pins.formats.interface import Group
+from liftlock.pins.leftovers import Leftover, leftovers
+from liftlock.pins.model import PACKAGES, Syntax, Target
+from liftlock.pins.relock import Stale, Tools
+from liftlock.pins.survey import Survey
+from liftlock.pins.transaction import NewContent
+from liftlock.pins.tree import Tree
+from liftlock.pins.writing import named
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """`pins` counts the places that name a version, `old` lists the versions they name now."""
+
+    target: Target
+    pins: int
+    old: tuple[str, ...]
+    changes: tuple[Change, ...]
+    stale: tuple[Stale, ...]
+    leftovers: tuple[Leftover, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing would name another version afterwards; documentation does not count."""
+        return not self.stale and not any(not each.docs for each in self.leftovers)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether nothing names another version now."""
+        return self.complete and not self.changes
+
+    def contents(self) -> list[NewContent]:
+        """What the transaction writes."""
+        return [NewContent(each.path, each.before.raw, each.after.raw) for each in self.changes]
+
+    def diff(self) -> str:
+        """All diffs, in order of path."""
+        return "\n".join(each.diff() for each in self.changes)
+
+
+def packages(found: Survey, *, docs: bool) -> tuple[str, ...]:
+    """The distributions that pins of this survey name, and so must exist in the target's version."""
+    groups = _groups(docs)
+    return tuple(sorted({pin.package for each in found.group(*groups, Group.LOCK) for pin in each.pins} & PACKAGES))
+
+
+def hashed(found: Survey) -> tuple[str, ...]:
+    """The distributions whose hashes are written in a file that no tool can make again."""
+    return tuple(
+        sorted(
+            {
+                pin.package
+                for each in found.group(Group.PINS)
+                for pin in each.pins
+                if pin.syntax is Syntax.HASHES and not relock.is_lock(each)
+            }
+        )
+    )
+
+
+def propose(tree: Tree, found: Survey, target: Target, *, docs: bool, tools: Tools | None) -> Proposal:
+    """Work out the change; nothing is written to the tree. Raises BadFile or Refused.
+
+    `tools` is what lock tools run with; None leaves every lock as it is and reports it as stale.
+    """
+    plain = [each for each in found.group(*_groups(docs)) if not relock.is_lock(each)]
+    locks = [each for each in found.files if relock.is_lock(each) and each.format.group is not Group.DOCS]
+    changes = [made for each in plain if (made := change(each, target)) is not None]
+    behind = [each for each in locks if not at_target(each.document, each.pins, target)]
+    stale: list[Stale] = []
+    jobs: list[relock.Job] = []
+    for each in behind:
+        command = relock.job(each, target, found.paths) if tools is not None else "locks were not to be rewritten"
+        if isinstance(command, str):
+            stale.append(relock.stale_lock(each, command))
+        else:
+            jobs.append(command)
+    if tools is not None:
+        locked, unmoved = relock.relock(tree, found.paths, changes, jobs, target, tools)
+        changes += locked
+        stale += unmoved
+    taken = [*plain, *locks]
+    old = {version for each in taken for pin in each.pins if (version := named(pin)) and version != str(target.version)}
+    after = {each.path: each.after for each in changes}
+    skipped = {each.document.path for each in locks}
+    documents = [after.get(each.path, each) for each in found.mentions if each.path not in skipped]
+    known = {each.document.path for each in taken}
+    return Proposal(
+        target=target,
+        pins=sum(1 for each in taken for pin in each.pins if named(pin) is not None),
+        old=tuple(sorted(old)),
+        changes=tuple(sorted(changes, key=lambda each: each.path)),
+        stale=tuple(sorted(stale, key=lambda each: each.path)),
+        leftovers=tuple(leftovers(documents, known, old, target)),
+    )
+
+
+def _groups(docs: bool) -> tuple[Group, ...]:
+    return (Group.PINS, Group.DOCS) if docs else (Group.PINS,)
