@@ -1,6 +1,6 @@
 """A repository with MLflow's version in every format and several real-world styles.
 
-A template marks each pin as `⟦before⇒after⟧` for a change from 2.9.2 to 3.17.2, so that the one text gives the file
+A template (in `pins_templates/`) marks each pin as `⟦before⇒after⟧` for a change from 2.9.2 to 3.17.2, so that the one text gives the file
 before, the file after, and everything between the pins, which must never change. `read` is a parser that shares
 nothing with liftlock's formats and returns the versions a file names.
 """
@@ -21,6 +21,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from ruamel.yaml import YAML
 
 OLD, NEW = "2.9.2", "3.17.2"
+_TEMPLATES = Path(__file__).parent / "pins_templates"
 _MARK = re.compile(r"⟦(.*?)⇒(.*?)⟧", re.DOTALL)
 Reader = Callable[[str], list[str]]
 
@@ -28,9 +29,12 @@ Reader = Callable[[str], list[str]]
 @dataclass(frozen=True)
 class Sample:
     path: str
-    template: str
     read: Reader
     docs: bool = False
+
+    @property
+    def template(self) -> str:
+        return (_TEMPLATES / f"{self.path}.template").read_bytes().decode()
 
     @property
     def before(self) -> str:
@@ -93,7 +97,8 @@ def _clause(text: str) -> list[str]:
 
 
 _TEXT = re.compile(
-    r"mlflow(?:[-_]skinny|[-_]tracing)?(?:\[[^\]]*\])?(?:===|==|~=|>=|:v?|=)(\d[\d.]*\d)|mlflow(?:\.git)?@v(\d[\d.]*\d)",
+    r"mlflow(?:[-_]skinny|[-_]tracing)?(?:\[[^\]]*\])?(?:===|==|~=|>=|:v?|=)(\d[\d.]*\d)"
+    r"|mlflow(?:\.git)?@v(\d[\d.]*\d)",
     re.I,
 )
 
@@ -169,187 +174,47 @@ def _pattern(pattern: str) -> Reader:
     return lambda text: re.findall(pattern, text, re.M)
 
 
-_A, _B = "a" * 64, "b" * 64
-
 SAMPLES = (
-    Sample(
-        "requirements.txt",
-        "# tracking\nnumpy==1.26.4\nMLflow[extras,auth]⟦==2.9.2⇒==3.17.2⟧ ; python_version >= '3.10'  # keep: 2.9.2 was fine\n"
-        "mlflow_skinny ⟦>=2.8.1, <3⇒>=3.17.2, <4⟧\nmlflow-plugin==1.2.3\n-c constraints/base.lst\n",
-        _requirement_lines,
-    ),
-    Sample("constraints/base.lst", "mlflow⟦~=2.9⇒~=3.17⟧\nmlflow-skinny⟦!=2.9.1,>=2.8⇒!=2.9.1,>=3.17.2⟧\n", _requirement_lines),
-    Sample(
-        "requirements/dev.in",
-        "-r ../requirements.txt\r\nmlflow ⟦=== 2.9.2⇒=== 3.17.2⟧\r\nmlflow[genai]⟦==2.9.2⇒==3.17.2⟧;sys_platform=='linux'",
-        _requirement_lines,
-    ),
-    Sample(
-        "service/requirements-git.txt",
-        "mlflow @ git+https://github.com/mlflow/mlflow.git@⟦v2.9.2⇒v3.17.2⟧\n-e git+https://github.com/mlflow/mlflow@⟦v2.9.2⇒v3.17.2⟧#egg=x\n",
-        _text,
-    ),
-    Sample(
-        "pyproject.toml",
-        '# project\n[project]\nname = "x"\nversion = "2.9.2"\ndependencies = [\n  "mlflow[extras]⟦>=2.8.1⇒>=3.17.2⟧", # core\n'
-        "  'mlflow-skinny⟦==2.9.2⇒==3.17.2⟧; python_version < \"3.13\"',\n  \"numpy>=1\",\n]\n"
-        '[project.optional-dependencies]\nmlflow = ["pandas==2.9.2", "mlflow⟦<3,>=2.9⇒<4,>=3.17.2⟧"]\n'
-        '[dependency-groups]\ntest = ["mlflow (⟦==2.9.*⇒==3.17.*⟧)", {include-group = "x"}]\n'
-        '[tool.uv]\nconstraint-dependencies = ["mlflow⟦<3⇒<4⟧"]\n',
-        _toml,
-    ),
-    Sample(
-        "poetry/pyproject.toml",
-        '[tool.poetry.dependencies]\r\npython = "^3.10"\r\nmlflow = { version = "⟦^2.9⇒^3.17.2⟧", extras = ["x"] } # caret\r\n'
-        '[tool.poetry.group.dev.dependencies]\r\nmlflow = "⟦2.9.2⇒3.17.2⟧"\r\n'
-        '[[tool.other]]\r\nmlflow = "2.9.2"\r\n[tool.poetry.group.ci.dependencies]\r\n'
-        'mlflow = [{version = "⟦~2.9⇒~3.17.2⟧", python = "<3.12"}, {version = "⟦>=2.9 <3.0⇒>=3.17.2 <4.0⟧", python = ">=3.12"}]\r\n',
-        lambda text: [version for version in _toml(text.replace('other]]\r\nmlflow = "2.9.2"', "other]]"))],
-    ),
-    Sample(
-        "pdm/pyproject.toml",
-        '[project]\nname="p"\n[tool.pdm.dev-dependencies]\nlint = ["mlflow⟦~=2.9.2⇒~=3.17.2⟧"]\n[tool.pdm.resolution.overrides]\n'
-        'mlflow = "⟦2.9.2⇒3.17.2⟧"\n',
-        _toml,
-    ),
-    Sample(
-        "setup.cfg",
-        "[metadata]\nname = x\nversion = 2.9.2\n[options]\ninstall_requires =\n    mlflow⟦>=2.8⇒>=3.17.2⟧\n    # mlflow==1.0\n    six\n"
-        "[options.extras_require]\nall = mlflow-skinny⟦==2.9.2⇒==3.17.2⟧\n",
-        _ini,
-    ),
-    Sample(
-        "setup.py",
-        'from setuptools import setup\n\nMLFLOW_VERSION = "⟦2.9.2⇒3.17.2⟧"\nEXTRA = {"é": [\'mlflow[x]⟦==2.9.2⇒==3.17.2⟧\', """numpy"""]}\n'
-        'setup(name="x", install_requires=["mlflow⟦>=2.9.2,<3⇒>=3.17.2,<4⟧",  # "mlflow==0.1"\n])\n',
-        _python,
-    ),
-    Sample(
-        "Pipfile",
-        '[packages]\nmlflow = "⟦==2.9.2⇒==3.17.2⟧"\nsix = "*"\n[dev-packages]\nmlflow-skinny = {version = "⟦>=2.9.2⇒>=3.17.2⟧", extras = ["a"]}\n',
-        _pattern(r"[=>]=([\d.]+)\""),
-    ),
-    Sample(
-        "environment.yml",
-        "name: x\nchannels: [conda-forge]\ndependencies:\n  - python=3.10\n  - conda-forge::mlflow⟦=2.9.2=pyh1_0⇒=3.17.2⟧  # build\n"
-        "  - mlflow-skinny ⟦>=2.9,<3⇒>=3.17.2,<4⟧\n  - pip:\n      - mlflow[extras]⟦==2.9.2⇒==3.17.2⟧\n      - numpy==2.9.2\n",
-        _pattern(r"mlflow(?:-skinny |\[extras\])?[=>]=?([\d.]+\d)"),
-    ),
-    Sample(
-        "conda/conda.yaml",
-        "\ufeffdependencies:\r\n- mlflow⟦==2.9.2⇒==3.17.2⟧\r\n- {pip: ['mlflow-tracing⟦>=3.1⇒>=3.17.2⟧']}\r\n",
-        _pattern(r"mlflow(?:-tracing)?[=>]=([\d.]+\d)"),
-    ),
-    Sample(
-        "MLproject",
-        "name: x\ndocker_env:\n  image: ghcr.io/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧\nentry_points:\n  main:\n"
-        '    command: "pip install mlflow⟦==2.9.2⇒==3.17.2⟧ && python x.py"\n',
-        _yaml(),
-    ),
+    Sample("requirements.txt", _requirement_lines),
+    Sample("constraints/base.lst", _requirement_lines),
+    Sample("requirements/dev.in", _requirement_lines),
+    Sample("service/requirements-git.txt", _text),
+    Sample("pyproject.toml", _toml),
+    Sample("poetry/pyproject.toml", lambda text: _toml(text.replace('other]]\r\nmlflow = "2.9.2"', "other]]"))),
+    Sample("pdm/pyproject.toml", _toml),
+    Sample("setup.cfg", _ini),
+    Sample("setup.py", _python),
+    Sample("Pipfile", _pattern(r"[=>]=([\d.]+)\"")),
+    Sample("environment.yml", _pattern(r"mlflow(?:-skinny |\[extras\])?[=>]=?([\d.]+\d)")),
+    Sample("conda/conda.yaml", _pattern(r"mlflow(?:-tracing)?[=>]=([\d.]+\d)")),
+    Sample("MLproject", _yaml()),
     Sample(
         "Dockerfile",
-        "# syntax=docker/dockerfile:1\nARG MLFLOW_VERSION=⟦2.9.2⇒3.17.2⟧\nFROM ghcr.io/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧ AS base\n"
-        "FROM registry.example.org:5000/team/mlflow:⟦2.9.2-full⇒3.17.2-full⟧ AS full\nFROM python:3.11 AS tool\n"
-        "# RUN pip install mlflow==1.0\nENV MLFLOW_VERSION ⟦2.9.2⇒3.17.2⟧\n"
-        "RUN pip install --no-cache-dir \\\n      'mlflow[extras]⟦==2.9.2⇒==3.17.2⟧' \\\n      mlflow-skinny⟦==2.9.2⇒==3.17.2⟧ numpy==1.26\n"
-        'RUN pip install "mlflow==${MLFLOW_VERSION}"\n',
-        lambda text: _pattern(r"(?:ARG MLFLOW_VERSION=|ENV MLFLOW_VERSION |mlflow:v?|\]==|skinny==)([\d.]+\d)")(text),
+        _pattern(r"(?:ARG MLFLOW_VERSION=|ENV MLFLOW_VERSION |mlflow:v?|\]==|skinny==)([\d.]+\d)"),
     ),
-    Sample(
-        "docker/mlflow.Dockerfile",
-        "ARG TAG=latest\r\nFROM docker.io/bitnami/mlflow:⟦2.9.2-debian-11-r0⇒3.17.2-debian-11-r0⟧\r\nRUN conda install -y mlflow⟦=2.9.2⇒=3.17.2⟧\r\n",
-        _text,
-    ),
-    Sample(
-        "docker-compose.yml",
-        "x-image: &image ghcr.io/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧   # anchor\nservices:\n  mlflow:\n    image: *image\n  two:\n"
-        "    image: 'ghcr.io/mlflow/mlflow:${TAG:-⟦v2.9.2⇒v3.17.2⟧}'\n    build:\n      args: {MLFLOW_VERSION: ⟦2.9.2⇒3.17.2⟧}\n"
-        "    environment:\n      - MLFLOW_VERSION=⟦2.9.2⇒3.17.2⟧\n    command: >\n      sh -c \"pip install mlflow⟦==2.9.2⇒==3.17.2⟧\n      && serve\"\n",
-        lambda text: [*_text(text), *re.findall(r"(?:VERSION[:=] ?|TAG:-v)([\d.]+\d)", text)],
-    ),
-    Sample(
-        "chart/Chart.yaml",
-        'apiVersion: v2\nname: mlflow\nversion: 0.7.19\nappVersion: "⟦2.9.2⇒3.17.2⟧" # the server\ndependencies:\n- name: mlflow\n  version: 2.9.2\n',
-        _yaml("appVersion"),
-    ),
-    Sample(
-        "chart/values.yaml",
-        "# defaults\nimage:\n  repository: ghcr.io/mlflow/mlflow\n  tag: ⟦v2.9.2⇒v3.17.2⟧\n  pullPolicy: Always\nsidecar:\n  image: {repository: nginx, tag: 1.25.2}\n",
-        _pattern(r"tag: v([\d.]+)"),
-    ),
-    Sample(
-        "platform/values-prod.yaml",
-        'mlflow:\n  image:\n    tag: "⟦2.9.2⇒3.17.2⟧"\nredis:\n  image:\n    tag: "2.9.2"\n',
-        _pattern(r'mlflow:\n  image:\n    tag: "([\d.]+)'),
-    ),
-    Sample(
-        "chart/templates/job.yaml",
-        '{{- if .Values.job }}\nspec:\n  image: "ghcr.io/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧"\n  # old: mlflow:v1.0.0\n{{- end }}\n',
-        lambda text: _text(text.replace("mlflow:v1.0.0", "")),
-    ),
-    Sample(
-        "k8s/deployment.yaml",
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  labels: {app.kubernetes.io/name: mlflow}\nspec:\n  template:\n    spec:\n      containers:\n"
-        '      - name: mlflow\n        image: "ghcr.io/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧"\n        env:\n        - name: MLFLOW_VERSION\n'
-        "          value: '⟦2.9.2⇒3.17.2⟧'\n        args: [\"pip install mlflow⟦==2.9.2⇒==3.17.2⟧\"]\n---\napiVersion: v1\nkind: ConfigMap\n"
-        "data:\n  run.sh: |\n    # pip install mlflow==1.0\n    pip install mlflow⟦==2.9.2⇒==3.17.2⟧\n",
-        lambda text: [version for version in _env_list(text) if version != "1.0"],
-    ),
-    Sample(
-        "k8s/kustomization.yaml",
-        "images:\n- name: ghcr.io/mlflow/mlflow\n  newTag: ⟦v2.9.2⇒v3.17.2⟧\n- name: postgres\n  newTag: 2.9.2\n",
-        _pattern(r"newTag: v([\d.]+)"),
-    ),
-    Sample(
-        ".github/workflows/ci.yml",
-        "on: push\nenv:\n  MLFLOW_VERSION: ⟦2.9.2⇒3.17.2⟧\njobs:\n  test:\n    strategy:\n      matrix:\n        mlflow-version: ['⟦2.9.2⇒3.17.2⟧']\n"
-        "    services:\n      mlflow: {image: 'ghcr.io/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧'}\n    steps:\n    - run: |\n        pip install \"mlflow⟦==2.9.2⇒==3.17.2⟧\"\n",
-        lambda text: _yaml("MLFLOW_VERSION", "mlflow-version")(text),
-    ),
-    Sample(
-        ".gitlab-ci.yml",
-        'image: registry.example.org/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧\nvariables:\n  MLFLOW_VERSION: "⟦2.9.2⇒3.17.2⟧"\ntest:\n  script:\n    - uv pip install mlflow⟦==2.9.2⇒==3.17.2⟧\n',
-        _yaml("MLFLOW_VERSION"),
-    ),
-    Sample(
-        "infra/main.tf",
-        '# mlflow 2.9\nvariable "mlflow_version" {\n  type = string # tag\n  validation { condition = true }\n  default = "⟦v2.9.2⇒v3.17.2⟧"\n}\n'
-        'variable "redis_version" {\n  default = "2.9.2"\n}\nlocals {\n  image = "ghcr.io/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧"\n}\n'
-        'resource "helm_release" "mlflow" {\n  version = "0.7.19"\n  set {\n    name  = "image.tag"\n    value = "⟦v2.9.2⇒v3.17.2⟧"\n  }\n}\n',
-        _pattern(r'"(?:ghcr.io/mlflow/mlflow:)?v([\d.]+)"'),
-    ),
-    Sample("infra/prod.tfvars", 'mlflow_version = "⟦2.9.2⇒3.17.2⟧" // tag\n', _pattern(r'"([\d.]+)"')),
-    Sample(
-        "Makefile",
-        "MLFLOW_VERSION ?= ⟦2.9.2⇒3.17.2⟧\n# mlflow==1.0\nrun:\n\tpip install mlflow⟦==2.9.2⇒==3.17.2⟧\n\tdocker run ghcr.io/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧\n",
-        _make,
-    ),
-    Sample(
-        "scripts/up.sh",
-        "#!/usr/bin/env bash\nMLFLOW_VERSION=\"${MLFLOW_VERSION:-⟦2.9.2⇒3.17.2⟧}\"\n# was mlflow==1.0\npip install -q \"mlflow⟦>=2.9,<3⇒>=3.17.2,<4⟧\"\n"
-        "conda install -y mlflow⟦=2.9.2⇒=3.17.2⟧\n",
-        _bash,
-    ),
-    Sample(".env.example", "MLFLOW_VERSION=⟦2.9.2⇒3.17.2⟧\nPORT=5000\n", _pattern(r"VERSION=([\d.]+)")),
-    Sample(
-        "SECURITY.md",
-        "# Security\n\n| package | version | CVEs | status |\n| --- | --- | --- | --- |\n| `mlflow`  | ⟦2.9.2⇒3.17.2⟧ | CVE-2024-37052 | open since 2.9.2 |\n"
-        "| numpy | 2.9.2 | - | ok |\n",
-        _pattern(r"`mlflow`  \| ([\d.]+)"),
-    ),
+    Sample("docker/mlflow.Dockerfile", _text),
+    Sample("docker-compose.yml", lambda text: [*_text(text), *re.findall(r"(?:VERSION[:=] ?|TAG:-v)([\d.]+\d)", text)]),
+    Sample("chart/Chart.yaml", _yaml("appVersion")),
+    Sample("chart/values.yaml", _pattern(r"tag: v([\d.]+)")),
+    Sample("platform/values-prod.yaml", _pattern(r'mlflow:\n  image:\n    tag: "([\d.]+)')),
+    Sample("chart/templates/job.yaml", lambda text: _text(text.replace("mlflow:v1.0.0", ""))),
+    Sample("k8s/deployment.yaml", lambda text: [version for version in _env_list(text) if version != "1.0"]),
+    Sample("k8s/kustomization.yaml", _pattern(r"newTag: v([\d.]+)")),
+    Sample(".github/workflows/ci.yml", _yaml("MLFLOW_VERSION", "mlflow-version")),
+    Sample(".gitlab-ci.yml", _yaml("MLFLOW_VERSION")),
+    Sample("infra/main.tf", _pattern(r'"(?:ghcr.io/mlflow/mlflow:)?v([\d.]+)"')),
+    Sample("infra/prod.tfvars", _pattern(r'"([\d.]+)"')),
+    Sample("Makefile", _make),
+    Sample("scripts/up.sh", _bash),
+    Sample(".env.example", _pattern(r"VERSION=([\d.]+)")),
+    Sample("SECURITY.md", _pattern(r"`mlflow`  \| ([\d.]+)")),
     Sample(
         "config/mlflow_release.yaml",
-        "# tracked\ncurrent_version: \"⟦2.9.2⇒3.17.2⟧\"\ncontainer_image: ghcr.io/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧  # registry\nlast_verified: 2026-01-05\n"
-        "safety_cves:\n- CVE-2024-37052\nrelease_notes_url: https://github.com/mlflow/mlflow/releases/tag/⟦v2.9.2⇒v3.17.2⟧\nupgrade_status: queued\n",
         lambda text: [*_yaml("current_version")(text), *re.findall(r"tag/v([\d.]+)", text)],
     ),
-    Sample(
-        "docs/install.md",
-        "Run `pip install mlflow⟦==2.9.2⇒==3.17.2⟧` or `docker run ghcr.io/mlflow/mlflow:⟦v2.9.2⇒v3.17.2⟧`.\n",
-        _text,
-        docs=True,
-    ),
-)  # fmt: skip
+    Sample("docs/install.md", _text, docs=True),
+)
+BY_PATH = {sample.path: sample for sample in SAMPLES}
 
 
 def write(root: Path, samples: tuple[Sample, ...] = SAMPLES, *, after: bool = False) -> None:
