@@ -200,7 +200,10 @@ class VerifyLive(BaseStep):
             return Finding(code=code, title=title, outcome=Outcome.UNKNOWN, severity=Severity.WARNING, message=message)
         try:
             with side_effect("erase smoke run"):
-                erased = ReleaseTools(environment).erase(self.site.store(Role.TRACKING).uri, reports)
+                auth = self.site.stores.get(Role.AUTH)
+                erased = ReleaseTools(environment).erase(
+                    self.site.store(Role.TRACKING).uri, reports, auth=auth.uri if auth else None
+                )
         except LiftlockError as error:
             return Finding(
                 code=code, title=title, outcome=Outcome.FAIL, severity=Severity.WARNING, message=error.message
