@@ -26,7 +26,7 @@ from liftlock.model.uri import StoreUri
 from liftlock.stores import postgresql_database as database
 from liftlock.stores import postgresql_tools as tools
 from liftlock.stores.postgresql_catalog import tables
-from liftlock.stores.postgresql_connect import Connection, parameters, session, snapshot_transaction
+from liftlock.stores.postgresql_connect import Connection, session, snapshot_transaction
 from liftlock.stores.postgresql_dump import (
     COPY_STREAMS,
     JOBS,
@@ -40,9 +40,7 @@ from liftlock.stores.postgresql_dump import (
 )
 from liftlock.stores.postgresql_fingerprint import ALGORITHM, fingerprint
 from liftlock.stores.postgresql_inplace import copy_in_place, load_in_place
-
-# A load that is lost in a crash is repeated, so nothing of it needs to wait for the disk; the swap does.
-_LOADING = "-c synchronous_commit=off -c maintenance_work_mem=256MB -c max_parallel_maintenance_workers=2"
+from liftlock.stores.postgresql_load import load as load_archive
 
 
 def restore(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: str, observer: Observer) -> None:
@@ -99,7 +97,7 @@ def _beside(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
         programs = _programs(snapshot)
 
         def load() -> None:
-            _load(uri.with_database(side), programs, directory)
+            load_archive(uri.with_database(side), programs, directory, jobs=JOBS)
     else:
 
         def load() -> None:
@@ -133,17 +131,6 @@ def _beside(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
             raise
         with side_effect("drop replaced database"):
             database.drop(server, retired)
-
-
-def _load(uri: StoreUri, programs: tools.Tools, directory: Path) -> None:
-    given = parameters(uri)
-    tools.read(
-        [
-            programs.path("pg_restore"), "--exit-on-error", "--no-password", f"--jobs={JOBS}",
-            f"--dbname={tools.target(given, options=False)}", directory,
-        ],
-        tools.environment(given, options=_LOADING),
-    )  # fmt: skip
 
 
 def _copy_in(uri: StoreUri, directory: Path) -> None:

@@ -17,6 +17,7 @@ from liftlock.model.deployment import Role
 from liftlock.model.secret import Secret
 from liftlock.model.snapshot import StoreSnapshot
 from liftlock.model.uri import StoreUri
+from liftlock.stores import postgresql_load, postgresql_restore
 from liftlock.stores import postgresql_tools as tools
 from liftlock.stores.postgresql import PostgresqlStore
 from liftlock.stores.postgresql_connect import bind, parameters
@@ -337,6 +338,27 @@ def test_copy_streams_refuses_what_it_cannot_carry(harness: Harness, store: Post
     harness.execute(store, "CREATE TABLE parts (a int) PARTITION BY LIST (a)")
     with pytest.raises(StoreError, match="parts"):
         PostgresqlStore(store.uri, Role.TRACKING, method="copy-streams").snapshot(tmp_path)
+
+
+def test_a_large_table_is_loaded_in_parts(
+    harness: Harness, store: PostgresqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut anywhere, with values that hold line ends and the mark that ends COPY data."""
+    harness.execute(store, 'CREATE TABLE "Odd name" (a int GENERATED ALWAYS AS (b + 1) STORED, b int, "c d" text)')
+    harness.execute(
+        store,
+        """INSERT INTO "Odd name" (b, "c d")
+           SELECT i, E'\\\\.\\n' || repeat(E'ü\\n\\t', i % 40) FROM generate_series(1, 999) i""",
+    )
+    monkeypatch.setattr(postgresql_load, "_LARGE", 1)
+    monkeypatch.setattr(tools, "compression", lambda _: "0")
+    snapshot, scratch = store.snapshot(tmp_path), store.scratch("parts")
+    for jobs in (1, 2, 7):
+        monkeypatch.setattr(postgresql_restore, "JOBS", jobs)
+        scratch.restore(snapshot, tmp_path)
+        assert scratch.fingerprint().differences(snapshot.fingerprint) == ()
+        assert scratch.schema_dump() == store.schema_dump()
+    scratch.drop()
 
 
 def test_no_secret_is_in_a_snapshot(harness: Harness, store: PostgresqlStore, tmp_path: Path) -> None:

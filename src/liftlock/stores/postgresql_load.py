@@ -1,0 +1,122 @@
+"""Loading a pg_dump directory into an empty database with all processors.
+
+pg_restore loads one table over one connection, and MLflow's metrics are most of a database. Where pg_dump left rows
+uncompressed, large files are cut at row ends and loaded over several connections; everything else is pg_restore's.
+What was loaded is compared with the snapshot's fingerprint afterwards, so a mistake here cannot go unseen.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+from psycopg import sql
+
+from liftlock.model.uri import StoreUri
+from liftlock.stores import postgresql_tools as tools
+from liftlock.stores.postgresql_catalog import Table, tables
+from liftlock.stores.postgresql_connect import parameters, session
+
+_LARGE = 8 << 20  # bytes of rows from which cutting pays
+_BLOCK = 1 << 18
+_END = b"\\.\n"
+# A load that is lost in a crash is repeated, so nothing of it needs to wait for the disk; the swap does.
+_SETTINGS = {"synchronous_commit": "off", "maintenance_work_mem": "256MB", "max_parallel_maintenance_workers": "2"}
+_ENTRY = re.compile(r"^(?P<id>\d+); \d+ \d+ TABLE DATA (?P<what>.*)$")
+
+
+def load(uri: StoreUri, programs: tools.Tools, directory: Path, *, jobs: int) -> None:
+    """Run the whole archive into the empty database that `uri` names. Raises StoreError."""
+    given = parameters(uri)
+    env = tools.environment(given, options=" ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()))
+    program = programs.path("pg_restore")
+    words: list[str | Path] = [
+        program, "--exit-on-error", "--no-password", f"--dbname={tools.target(given, options=False)}", f"--jobs={jobs}",
+    ]  # fmt: skip
+    listing = tools.read([program, "--list", directory], tools.environment({})).decode()
+    if not any((directory / f"{number}.dat").exists() for number in _large(listing, directory)):
+        tools.read([*words, directory], env)
+        return
+    tools.read([*words, "--section=pre-data", directory], env)
+    with session(uri) as connection:
+        cut = _match(listing, directory, tables(connection))
+    rest = "\n".join(line for line in listing.splitlines() if line.partition(";")[0] not in cut)
+    with tempfile.NamedTemporaryFile("w", prefix="liftlock-", suffix=".list") as chosen:
+        chosen.write(rest + "\n")
+        chosen.flush()
+        with (
+            tools.Running([*words, "--section=data", f"--use-list={chosen.name}", directory], env) as others,
+            ThreadPoolExecutor(jobs) as pool,
+        ):
+            parts = [
+                pool.submit(_copy, uri, table, directory / f"{number}.dat", start, end)
+                for number, table in cut.items()
+                for start, end in _cuts(directory / f"{number}.dat", jobs)
+            ]
+            for part in parts:
+                part.result()
+            others.finish()
+    tools.read([*words, "--section=post-data", directory], env)
+
+
+def _large(listing: str, directory: Path) -> dict[str, str]:
+    """Number -> `schema table owner` of each entry whose rows lie in a large uncompressed file."""
+    found = {}
+    for line in listing.splitlines():
+        entry = _ENTRY.match(line)
+        file = directory / f"{entry['id']}.dat" if entry else None
+        if entry and file and file.exists() and file.stat().st_size >= _LARGE:
+            found[entry["id"]] = entry["what"]
+    return found
+
+
+def _match(listing: str, directory: Path, found: tuple[Table, ...]) -> dict[str, Table]:
+    """Number -> table; an entry whose name fits no table, or two, is left to pg_restore."""
+    names: dict[str, list[Table]] = {}
+    for table in found:
+        names.setdefault(f"{table.schema} {table.relation} {table.owner}", []).append(table)
+    return {
+        number: names[what][0] for number, what in _large(listing, directory).items() if len(names.get(what, [])) == 1
+    }
+
+
+def _cuts(path: Path, parts: int) -> list[tuple[int, int]]:
+    """Where to cut a file of COPY rows: (start, end) in bytes, at row ends, without the line that ends the data."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 64))
+        tail = file.read()
+        end = size - (len(tail) - tail.rindex(_END))
+        places = [0]
+        for number in range(1, parts):
+            file.seek(end * number // parts)
+            file.readline()  # a newline inside a value is written as \n, so this is a row's end
+            places.append(min(file.tell(), end))
+    return [pair for pair in pairwise([*places, end]) if pair[0] < pair[1]]
+
+
+def _copy(uri: StoreUri, table: Table, path: Path, start: int, end: int) -> None:
+    columns = [column for column in table.columns if column not in table.generated]
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        table.identifier, sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    with session(uri) as connection:
+        connection.execute("SET synchronous_commit = off")
+        with connection.cursor().copy(statement) as stream:
+            for block in _blocks(path, start, end):
+                stream.write(block)
+
+
+def _blocks(path: Path, start: int, end: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < end:
+            block = file.read(min(_BLOCK, end - start))
+            if not block:
+                return
+            start += len(block)
+            yield block
