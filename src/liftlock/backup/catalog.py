@@ -62,11 +62,19 @@ def list_sets(directory: Path) -> Catalog:
 def find(directory: Path, key: str) -> BackupSet:
     """The set with this id, or the newest with this tag, or the newest of all for `latest`.
 
-    Raises BackupError when there is none, or when the one with this id is damaged.
+    Raises BackupError when there is none, or when the one with this id (or the newest, for `latest`) is damaged.
     """
     if key and Path(key).name == key and not key.startswith(".") and (directory / key).is_dir():
         return read_manifest(directory / key)
-    found = [one for one in list_sets(directory).sets if key == LATEST or key in one.tags]
+    listed = list_sets(directory)
+    found = [one for one in listed.sets if key == LATEST or key in one.tags]
+    for path, reason in listed.damaged:
+        # Ids begin with a time, so they sort by it. An older set must not pass for the latest unnoticed.
+        if key == LATEST and (not found or path.name > found[-1].id):
+            raise BackupError(
+                f"the latest backup is damaged: {reason}",
+                hint="Name another set by its id; `liftlock backup list` shows them.",
+            )
     if not found:
         raise BackupError(
             f"there is no backup {key} in {directory}" if key != LATEST else f"there is no backup in {directory}",

@@ -108,7 +108,7 @@ def readme(manifest: BackupSet) -> str:
             f"Files that end in {ENCRYPTED} are encrypted with age (https://age-encryption.org). To decrypt them all:",
             *unlock,
             f"    find . -name '*{ENCRYPTED}' ! -path ./{IDENTITY} -exec sh -c \\",
-            f"      'age --decrypt --identity KEY-FILE --output \"${{1%{ENCRYPTED}}}\" \"$1\"' _ {{}} \\;",
+            f'      \'age --decrypt --identity KEY-FILE --output "${{1%{ENCRYPTED}}}" "$1"\' _ {{}} \\;',
             "",
         ]
     for store in manifest.stores:
@@ -133,5 +133,10 @@ _BY_HAND = {
         "createdb TARGET",
         "pg_restore --exit-on-error --no-owner --jobs 2 --dbname TARGET DIRECTORY",
     ),
-    "copy-streams": ("psql --set ON_ERROR_STOP=1 --dbname TARGET, then run the files of DIRECTORY in order of name",),
+    "copy-streams": (
+        "createdb TARGET",
+        "psql --set ON_ERROR_STOP=1 --dbname TARGET --file DIRECTORY/schema.sql",
+        "for each entry of DIRECTORY/tables.json, in psql: \\copy SCHEMA.TABLE (COLUMNS) FROM 'DIRECTORY/FILE'",
+        "psql --set ON_ERROR_STOP=1 --dbname TARGET --file DIRECTORY/schema-after.sql",
+    ),
 }

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,16 @@ from liftlock.artifacts.local import LocalArtifacts
 from liftlock.backup import catalog
 from liftlock.backup.create import Sources, create
 from liftlock.backup.restore import Targets, restore
+from liftlock.backup.verify import verify
 from liftlock.errors import BackupError
 from liftlock.model.deployment import Role
+from liftlock.model.finding import blocking
 from liftlock.model.snapshot import BackupSet
-from tests.support.backups import ROOT_URI, deployment
+from liftlock.stores import postgresql_tools as tools
+from liftlock.stores.postgresql import PostgresqlStore
+from liftlock.stores.postgresql_connect import parameters
+from tests.support.backups import ROOT_URI, deployment, reopened
+from tests.support.postgres import Harness as PostgresHarness
 
 
 @pytest.fixture
@@ -59,8 +67,6 @@ def test_only_what_is_named_is_touched_and_the_rest_is_said(sources: Sources, ma
 
 
 def test_a_new_machine_gets_everything(made: BackupSet, tmp_path: Path) -> None:
-    from tests.support.backups import reopened
-
     new = tmp_path / "new-machine"
     new.mkdir()
     targets = reopened(new)
@@ -95,3 +101,31 @@ def test_one_part_can_be_opened(sources: Sources, made: BackupSet, tmp_path: Pat
     assert saved
     names = catalog.opened(tmp_path / "backups", made, saved, lambda place: [path.name for path in place.iterdir()])
     assert names == ["database.sqlite"]
+
+
+def test_postgresql_comes_back_too_with_liftlock_and_by_hand(sources: Sources, tmp_path: Path) -> None:
+    harness = PostgresHarness(tmp_path / "pg")
+    harness.start()
+    try:
+        store = harness.new_store(Role.TRACKING, "mlflow")
+        mixed = replace(sources, stores={**sources.stores, Role.TRACKING: store})
+        made = create(mixed, tmp_path / "backups", encrypt_to=None)
+        assert not blocking(verify(tmp_path / "backups", made.id, stores=mixed.stores))
+        harness.execute(store, "DELETE FROM metrics")
+        restore(tmp_path / "backups", made.id, Targets(mixed.stores, mixed.artifacts))
+        saved = made.store(Role.TRACKING)
+        assert saved and not store.fingerprint().differences(saved.fingerprint)
+        if saved.method == "pg-dump-directory":
+            uri = harness.server.create_database("by_hand")
+            home = tmp_path / "backups" / made.id
+            given = parameters(uri)
+            tool = tools.find_tools(int(saved.engine_version.split(".")[0]))
+            assert tool
+            place = str(home / saved.directory)
+            words = ["--exit-on-error", "--no-owner", "--jobs", "2", "--dbname", tools.target(given), place]
+            command = [str(tool.path("pg_restore")), *words]
+            done = subprocess.run(command, env=tools.environment(given), capture_output=True)
+            assert done.returncode == 0, done.stderr
+            assert not PostgresqlStore(uri, Role.TRACKING).fingerprint().differences(saved.fingerprint)
+    finally:
+        harness.stop()

@@ -175,7 +175,13 @@ def test_a_damaged_manifest_is_shown_as_damaged_not_as_a_set(
     (finding,) = verify(backups, made[2].id, stores={})
     assert (finding.code, finding.outcome) == ("backup-manifest", Outcome.FAIL)
     with pytest.raises(BackupError, match="there is no backup"):
+        catalog.find(backups, "t")
+    older = msgspec.structs.replace(made[2], id="20200101T000000Z")
+    (backups / older.id).mkdir()
+    write_manifest(backups / older.id, older)
+    with pytest.raises(BackupError, match="the latest backup is damaged"):
         catalog.find(backups, "latest")
+    assert catalog.find(backups, "t").id == older.id
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"{" * 5000, b'{"digest": 1}'])

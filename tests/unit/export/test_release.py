@@ -113,3 +113,42 @@ def test_the_files_say_what_the_client_reads(version: str, tmp_path: Path) -> No
     tables = report.sources[0].tables
     for table in ("experiments", "runs", "metrics", "params", "tags", "latest_metrics", "model_versions"):
         assert tables[table].rows == tables[table].exported, table
+
+
+TRACE = """
+import json, sys
+import mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+mlflow.set_experiment("traces")
+with mlflow.start_span("outer", attributes={"deep": "ü"}) as outer:
+    outer.set_inputs({"question": "q"})
+    with mlflow.start_span("inner") as inner:
+        inner.set_outputs({"answer": 1.5})
+trace = outer.trace_id
+mlflow.flush_trace_async_logging()
+mlflow.set_trace_tag(trace, "team", "a")
+mlflow.log_feedback(trace_id=trace, name="good", value=True, rationale="because")
+found = mlflow.get_trace(trace)
+print(json.dumps({
+    "id": trace, "state": str(found.info.state.value), "spans": sorted(span.name for span in found.data.spans),
+    "at": found.info.timestamp_ms, "tag": found.info.tags["team"],
+    "feedback": [[one.name, one.rationale] for one in found.info.assessments],
+}))
+"""
+
+
+@pytest.mark.release
+def test_traces_come_with_spans_and_assessments(tmp_path: Path) -> None:
+    release = releases.newest()
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    done = run([releases.environment(release).python, "-c", TRACE, uri], timeout=300, cwd=tmp_path)
+    read = json.loads(done.stdout.strip().splitlines()[-1])
+    export({Role.TRACKING: open_store(StoreUri.parse(uri), Role.TRACKING)}, tmp_path / "out", release=release)
+    (trace,) = lines(tmp_path / "out", "traces")
+    assert (trace["trace_id"], trace["status"], trace["timestamp_ms"]) == (read["id"], read["state"], read["at"])
+    assert trace["tags"]["team"] == read["tag"] == "a"
+    assert sorted(span["name"] for span in trace["spans"]) == read["spans"] == ["inner", "outer"]
+    assert (
+        [[one["name"], one["rationale"]] for one in trace["assessments"]] == read["feedback"] == [["good", "because"]]
+    )
+    assert trace["assessments"][0]["valid"] is True
