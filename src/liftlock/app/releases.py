@@ -18,14 +18,14 @@ import msgspec
 
 from liftlock import clock, files
 from liftlock.effects import side_effect
-from liftlock.errors import CommandFailed, ReleaseError
+from liftlock.errors import CommandFailed, ReleaseError, UsageError
 from liftlock.knowledge.catalogue import INDEX, Catalogue, Contents, load
 from liftlock.knowledge.catalogue_coding import FORMAT, encode, to_bytes
 from liftlock.knowledge.extract.facts import SECTIONS, Fact, Facts
 from liftlock.knowledge.extract.release import EXTRACTOR, Reader
-from liftlock.model.codec import to_json
+from liftlock.model.codec import Value, to_json
 from liftlock.model.progress import Observer, Progress, silent
-from liftlock.model.release import Release
+from liftlock.model.release import JumpKind, Release
 from liftlock.releases.environment import default_cache
 from liftlock.releases.index import Index
 from liftlock.releases.sources import find_sources
@@ -197,10 +197,61 @@ def _facts_of(batch: list[tuple[str, str]]) -> list[_ENTRY | str]:
         plain: _ENTRY = {
             name: {key: (fact.value, fact.source) for key, fact in part.items()} for name, part in facts.items()
         }
-        files.write_atomic(kept, lzma.compress(msgspec.json.encode(plain), preset=1))
+        with side_effect("keep release facts"):
+            files.write_atomic(kept, lzma.compress(msgspec.json.encode(plain), preset=1))
         found.append(plain)
     return found
 
 
 def _decoded(entry: _ENTRY) -> Facts:
     return {name: {key: Fact(*pair) for key, pair in part.items()} for name, part in entry.items()}
+
+
+class Migration(Value, frozen=True):
+    """One revision to run: of which database, since which release, and what its file calls it."""
+
+    chain: str
+    revision: str
+    release: Release
+    title: str
+
+
+class Way(Value, frozen=True):
+    """The way between two releases. `stops` are releases one must stand on in between, `why` says why (or why none)."""
+
+    source: Release
+    target: Release
+    kind: JumpKind
+    stops: tuple[Release, ...]
+    why: str
+    python: str
+    migrations: tuple[Migration, ...]
+
+
+def way(catalogue: Catalogue, source: Release, target: Release) -> Way:
+    """The way from one release to another. Raises UsageError for a way back: that is a restore, not an upgrade."""
+    if target < source:
+        raise UsageError(
+            f"MLflow {target} is older than {source}: databases have no way back",
+            hint="`liftlock rollback` returns to the release before an upgrade, from its snapshot.",
+        )
+    jump = catalogue.jump(source, target)
+    migrations = tuple(
+        _migration(catalogue, name, revision, target)
+        for name, revisions in (("tracking", jump.tracking), ("auth", jump.auth))
+        for revision in revisions
+    )
+    floors = catalogue.python(source), catalogue.python(target)
+    return Way(
+        source=jump.source, target=jump.target, kind=jump.kind, stops=(), migrations=migrations,
+        why="every release carries the whole line of migrations, so no release in between is needed",
+        python="" if floors[0] == floors[1] else f"{floors[0] or 'not declared'} becomes {floors[1] or 'not declared'}",
+    )  # fmt: skip
+
+
+def _migration(catalogue: Catalogue, chain: str, revision: str, target: Release) -> Migration:
+    fact = catalogue.fact(chain, revision, target)
+    assert fact is not None
+    title = Path(fact.source).stem.removeprefix(f"{revision}_").replace("_", " ")
+    first = catalogue.releases[catalogue.coded(chain).holders(revision)[0]]
+    return Migration(chain=chain, revision=revision, release=first, title=title)
