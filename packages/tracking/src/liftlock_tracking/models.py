@@ -40,6 +40,7 @@ def off(api: Any, name: str, body: dict[str, Any]) -> Any:
 
 
 def _create(runtime: Runtime, api: Any, body: dict[str, Any]) -> Any:
+    began = time.monotonic()
     prov = "lt" + uuid.uuid4().hex[2:]
     if not body.get("name"):
         from liftlock_tracking.entities import random_name
@@ -47,7 +48,7 @@ def _create(runtime: Runtime, api: Any, body: dict[str, Any]) -> Any:
         body["name"] = random_name()
     position = runtime.append({"k": "model", "p": prov, "body": body}, urgent=True)
     model = _model(prov, body)
-    if runtime.wait(position, runtime.settings.call_bound):
+    if runtime.wait_born(position, began):
         bound = runtime.state.bound(prov)
         if bound and bound[0]:
             model = bound[1]["model"]

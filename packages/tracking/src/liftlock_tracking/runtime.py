@@ -172,7 +172,7 @@ class Runtime:
         self.slowest = 0.0
         self._threads: list[threading.Thread] = []
         self._wake = threading.Event()
-        self._urgent = False
+        self._hurry = threading.Event()
         self._stop = False
         self._start_lock = threading.Lock()
         self._last_error = ""
@@ -190,7 +190,7 @@ class Runtime:
         if not self._threads:
             self._start()
         if urgent:
-            self._urgent = True
+            self._hurry.set()
         if not self._wake.is_set():
             self._wake.set()
         return position
@@ -215,14 +215,19 @@ class Runtime:
 
     def wait(self, position: Optional[int], seconds: float) -> bool:
         """Wait until what was appended before `position` arrived; not at all while the server is known to be away."""
-        if position is None or (self.breaker.open and self.breaker.wait() > 0):
+        if position is None or self.breaker.open:
             return False
         self.hurry()
         return self.spool.wait(position, seconds)
 
+    def wait_born(self, position: Optional[int], began: float) -> bool:
+        """Wait for a creation, so that the call that began then (monotonic seconds) ends within the call bound."""
+        # A fifth is left for what the interpreter does besides: its threads take turns of 5 ms.
+        return self.wait(position, self.settings.call_bound * 0.8 - (time.monotonic() - began))
+
     def hurry(self) -> None:
         """Somebody waits: do not linger."""
-        self._urgent = True
+        self._hurry.set()
         self._wake.set()
 
     def flush(self, seconds: float) -> bool:
@@ -263,10 +268,11 @@ class Runtime:
             self._wake.wait(pause if pause and (busy or self.breaker.open) else ORPHANS_EVERY)
             if self._stop:
                 return
-            if not self._urgent and not self.breaker.open:
-                time.sleep(LINGER)
+            if self.spool.pending() and not self.breaker.open:
+                # More calls are likely to follow: one request for all of them, unless somebody waits.
+                self._hurry.wait(LINGER)
             self._wake.clear()
-            self._urgent = False
+            self._hurry.clear()
             if not SWITCHES.tracking() or self.breaker.wait() > 0:
                 if self.breaker.wait() > 0:
                     time.sleep(min(self.breaker.wait(), 0.05))
@@ -277,9 +283,8 @@ class Runtime:
                     # Before our own: a process that is gone did what it did before we started.
                     shipper.orphans()
                     looked = time.monotonic()
-                while shipper.own():
-                    if self.spool.pending() and not self._urgent and not self._stop:
-                        continue
+                while shipper.own() and not self._stop:
+                    pass
                 if self.breaker.open:
                     self._probe()
                 if now - reconciled > RECONCILE_EVERY:
@@ -353,6 +358,7 @@ class Runtime:
         self.state.after_fork()
         self._threads = []
         self._wake = threading.Event()
+        self._hurry = threading.Event()
         self._start_lock = threading.Lock()
         reason = self.breaker.reason
         self.breaker = Breaker()

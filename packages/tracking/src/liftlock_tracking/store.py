@@ -75,6 +75,7 @@ class SpooledStore:
 
     def create_run(self, experiment_id: Any, user_id: Any, start_time: Any, tags: Any, run_name: Any) -> Any:
         """Spool a new run; the server's own id if it answers within the call bound, else a provisional one."""
+        began = time.monotonic()
         off = self._off()
         pairs = {str(t.key): str(t.value) for t in tags or []}
         name = run_name or pairs.get("mlflow.runName") or entities.random_name()
@@ -99,12 +100,13 @@ class SpooledStore:
         runtime.remember(prov, view)
         if not off:
             position = runtime.append({"k": "run", "p": prov, "body": body}, urgent=True)
-            if runtime.wait(position, runtime.settings.call_bound):
+            if runtime.wait_born(position, began):
                 real = runtime.real_id(prov)
                 if real:
                     extra = (runtime.state.bound(prov) or ("", {}))[1]
                     view.info = {**description, **extra.get("info", {})}
                     runtime.remember(real, view)
+            _know_artifacts(runtime, view)
         return entities.run(view)
 
     def update_run_info(self, run_id: str, run_status: Any, end_time: Any, run_name: Any) -> Any:
@@ -358,6 +360,24 @@ class SpooledStore:
             raise NotImplementedError("this release's span format is not known; the trace is kept as a whole instead")
         self._runtime.append(call)
         return spans
+
+
+def _know_artifacts(runtime: Runtime, view: RunView) -> None:
+    """Put the run's repository where the release's client keeps those it has met.
+
+    Otherwise its first artifact would make it ask the server for the run, which waits when the server hangs.
+    """
+    from mlflow.tracking._tracking_service import client, utils
+
+    from liftlock_tracking import artifacts
+
+    holder: Any = utils if hasattr(utils, "_artifact_repos_cache") else client.TrackingServiceClient
+    cache = getattr(holder, "_artifact_repos_cache", None)
+    place = view.info.get("artifact_uri", "")
+    if cache is not None and place.startswith(("liftlock-artifacts:", "mlflow-artifacts:")):
+        while len(cache) > 1000:
+            cache.popitem(last=False)
+        cache[view.info["run_id"]] = artifacts.build(place, f"liftlock+{runtime.settings.uri}")
 
 
 def _latest(view: RunView, point: Any) -> None:
