@@ -32,6 +32,7 @@ from liftlock.model.uri import Engine, StoreUri
 from liftlock.releases.environment import Environment, Environments
 from liftlock.releases.index import Index
 from liftlock.releases.tools import PopulateSize, ReleaseTools
+from liftlock.steps.verification import changed_since
 
 
 class Line(Value, frozen=True):
@@ -117,7 +118,7 @@ def _upgrade_and_back(workspace: Workspace, goal: Release, stages: _Stages, obse
     )
     upgraded = Workspace.open(workspace.config.path)
     stages.findings("verify after the upgrade", lambda: check_after(upgraded))
-    state, since = upgrade.preview_rollback(upgraded)
+    _, since = upgrade.preview_rollback(upgraded)
     stages.note(
         "written since the upgrade", f"{len(since.tables)} tables" if since.tables else "nothing", ok=since.none
     )
@@ -130,7 +131,8 @@ def _upgrade_and_back(workspace: Workspace, goal: Release, stages: _Stages, obse
     stages.findings("verify after the rollback", lambda: check(back))
     after = _fingerprints(back)
     rows = sum(each.rows for each in after.values())
-    different = [f"{role.value}.{table}" for role in before for table in before[role].differences(after[role])]
+    # Sequences are not data: the verifying clients used ids, which no database gives out twice.
+    different = [f"{role.value}.{table}" for role in before for table in changed_since(before[role], after[role])]
     stages.note(
         "databases equal to before the upgrade",
         f"differ: {', '.join(different)}" if different else f"all {rows} rows of all tables",
