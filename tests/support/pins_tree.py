@@ -1,6 +1,7 @@
 """A repository with MLflow's version in every format and several real-world styles.
 
-A template (in `pins_templates/`) marks each pin as `⟦before⇒after⟧` for a change from 2.9.2 to 3.17.2, so that the one text gives the file
+A template (in `pins_templates/`)
+marks each pin as `⟦before⇒after⟧` for a change from 2.9.2 to 3.17.2, so that the one text gives the file
 before, the file after, and everything between the pins, which must never change. `read` is a parser that shares
 nothing with liftlock's formats and returns the versions a file names.
 """

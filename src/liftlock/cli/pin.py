@@ -122,8 +122,7 @@ def _show(proposal: Proposal, recovered: Record | None) -> None:
     for stale in proposal.stale:
         say(f"stale: {stale.path}:{stale.line} holds {stale.version}: {stale.reason}")
     for left in proposal.leftovers:
-        kind = "docs (changed with --docs)" if left.docs else "left over"
-        say(f"{kind}: {left.path}:{left.line} names {left.version}: {left.text}")
+        say(f"{left.kind.value}: {left.path}:{left.line} names {left.version}: {left.text}")
 
 
 def _short(cell: str) -> str:

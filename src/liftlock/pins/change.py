@@ -39,9 +39,10 @@ class Change:
         return self.before.path
 
     def diff(self) -> str:
-        """A unified diff, with newlines shown as `\\n` alone."""
+        """A unified diff. Of a file of environment variables no other line is shown: they may be secrets."""
+        around = 0 if ".env" in self.path.rpartition("/")[2] else 1
         lines = (self.before.text.splitlines(), self.after.text.splitlines())
-        return "\n".join(difflib.unified_diff(*lines, f"a/{self.path}", f"b/{self.path}", lineterm="", n=1))
+        return "\n".join(difflib.unified_diff(*lines, f"a/{self.path}", f"b/{self.path}", lineterm="", n=around))
 
 
 def change(each: Surveyed, target: Target) -> Change | None:

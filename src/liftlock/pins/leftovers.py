@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,15 +18,23 @@ _NEAR = 2
 _LONGEST = 2000
 
 
+class Kind(enum.StrEnum):
+    """Where a leftover stands: only the first can change what runs."""
+
+    PLACE = "left over"
+    COMMENT = "comment"
+    DOCS = "documentation"
+
+
 @dataclass(frozen=True)
 class Leftover:
-    """One line that names `version`. `docs` tells that it stands in documentation."""
+    """One line that names `version`."""
 
     path: str
     line: int
     text: str
     version: str
-    docs: bool
+    kind: Kind
 
 
 def leftovers(
@@ -47,11 +56,21 @@ def leftovers(
         lines = document.text.splitlines()
         hits = dict(_near(lines, pattern, 0 if document.path in known or docs else _NEAR)) if pattern else {}
         hits |= dict(_tokens(lines, target))
-        found += [
-            Leftover(document.path, number, lines[number - 1].strip()[:160], version, docs)
-            for number, version in sorted(hits.items())
-        ]
+        for number, version in sorted(hits.items()):
+            line = lines[number - 1]
+            kind = (
+                Kind.DOCS
+                if docs
+                else Kind.COMMENT
+                if document.path in known and _comment(line, version)
+                else Kind.PLACE
+            )
+            found.append(Leftover(document.path, number, line.strip()[:160], version, kind))
     return found
+
+
+def _comment(line: str, version: str) -> bool:
+    return version not in tokens.without_comments(line, ("#", "//", ";"))
 
 
 def _tokens(lines: list[str], target: Target) -> Iterator[tuple[int, str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from liftlock.pins import relock
 from liftlock.pins.change import Change, at_target, change
 from liftlock.pins.formats.interface import Group
-from liftlock.pins.leftovers import Leftover, leftovers
+from liftlock.pins.leftovers import Kind, Leftover, leftovers
 from liftlock.pins.model import PACKAGES, Syntax, Target
 from liftlock.pins.relock import Stale, Tools
 from liftlock.pins.survey import Survey
@@ -29,8 +29,8 @@ class Proposal:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing would name another version afterwards; documentation does not count."""
-        return not self.stale and not any(not each.docs for each in self.leftovers)
+        """Whether nothing would name another version afterwards; comments and documentation do not count."""
+        return not self.stale and not any(each.kind is Kind.PLACE for each in self.leftovers)
 
     @property
     def pinned(self) -> bool:

@@ -21,8 +21,8 @@ _BLANK = re.compile(r"[ \t]*")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCALAR = re.compile(r"[^,\]}#\r\n]+")
 _STRINGS = (
-    re.compile(r'"""\n?(?P<body>(?:[^\\]|\\.)*?)"""(?!")', re.DOTALL),
-    re.compile(r"'''\n?(?P<body>.*?)'''(?!')", re.DOTALL),
+    re.compile(r'"""(?:\r?\n)?(?P<body>(?:[^\\]|\\.)*?)"""(?!")', re.DOTALL),
+    re.compile(r"'''(?:\r?\n)?(?P<body>.*?)'''(?!')", re.DOTALL),
     re.compile(r'"(?P<body>(?:[^"\\\n]|\\.)*)"'),
     re.compile(r"'(?P<body>[^'\n]*)'"),
 )
