@@ -20,9 +20,11 @@ from liftlock.model.uri import StoreUri
 from liftlock.stores import postgresql_tools as tools
 from liftlock.stores.postgresql_catalog import Table, tables
 from liftlock.stores.postgresql_connect import parameters, session
+from liftlock.stores.postgresql_inplace import run_archive
 
 _LARGE = 8 << 20  # bytes of rows from which cutting pays
 _BLOCK = 1 << 18
+_SETS_TRANSACTION_TIMEOUT = 17  # the first major version whose pg_restore does
 _END = b"\\.\n"
 # A load that is lost in a crash is repeated, so nothing of it needs to wait for the disk; the swap does.
 _SETTINGS = {"synchronous_commit": "off", "maintenance_work_mem": "256MB", "max_parallel_maintenance_workers": "2"}
@@ -31,6 +33,11 @@ _ENTRY = re.compile(r"^(?P<id>\d+); \d+ \d+ TABLE DATA (?P<what>.*)$")
 
 def load(uri: StoreUri, programs: tools.Tools, directory: Path, *, jobs: int) -> None:
     """Run the whole archive into the empty database that `uri` names. Raises StoreError."""
+    with session(uri) as connection:
+        if _is_too_old(connection.info.server_version // 10000, programs.major):
+            connection.execute("SET synchronous_commit = off")
+            run_archive(connection, programs, directory)
+            return
     given = parameters(uri)
     env = tools.environment(given, options=" ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()))
     program = programs.path("pg_restore")
@@ -61,6 +68,11 @@ def load(uri: StoreUri, programs: tools.Tools, directory: Path, *, jobs: int) ->
                 part.result()
             others.finish()
     tools.read([*words, "--section=post-data", directory], env)
+
+
+def _is_too_old(server: int, program: int) -> bool:
+    """Whether pg_restore, run directly, would stop at a setting that the server does not know."""
+    return program >= _SETS_TRANSACTION_TIMEOUT > server
 
 
 def _large(listing: str, directory: Path) -> dict[str, str]:

@@ -74,7 +74,7 @@ def restore(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
         _beside(uri, snapshot, directory, model=model, observer=observer)
     elif snapshot.method == PG_DUMP:
         observer(Progress(work="restore in place"))
-        load_in_place(uri, _programs(snapshot), snapshot.fingerprint, directory, compare)
+        load_in_place(uri, _programs(snapshot, directory), snapshot.fingerprint, directory, compare)
     else:
         observer(Progress(work="restore in place"))
         copy_in_place(uri, snapshot.fingerprint, directory, compare)
@@ -94,7 +94,7 @@ def _beside(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
     side, retired = database.beside(name, "restore"), database.beside(name, "old")
     load: Callable[[], None]
     if snapshot.method == PG_DUMP:
-        programs = _programs(snapshot)
+        programs = _programs(snapshot, directory)
 
         def load() -> None:
             load_archive(uri.with_database(side), programs, directory, jobs=JOBS)
@@ -165,12 +165,12 @@ def copy_table_in(connection: Connection, entry: TableFile, directory: Path) -> 
                 stream.write(block)
 
 
-def _programs(snapshot: StoreSnapshot) -> tools.Tools:
+def _programs(snapshot: StoreSnapshot, directory: Path) -> tools.Tools:
     major = int(snapshot.engine_version.split(".")[0])
-    found = tools.find_tools(major)
+    found = tools.find_reader(directory, major)
     if found is None:
         raise StoreError(
-            f"this snapshot needs pg_restore of PostgreSQL {major} or newer, and none was found",
+            f"this snapshot needs pg_restore of PostgreSQL {major} or newer, and none that reads it was found",
             hint="Install PostgreSQL's client programs, or set LIFTLOCK_PG_BIN to their directory.",
         )
     return found

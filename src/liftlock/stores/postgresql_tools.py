@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -35,13 +36,25 @@ class Tools:
 
 
 def find_tools(server_major: int) -> Tools | None:
-    """The programs for a server: of the same major version, else of the next newer one; None where there are none.
+    """The programs to dump a server with: of its own version, else of the next newer one; None where there are none.
 
-    pg_dump refuses servers newer than itself. The same version is preferred because a newer one may write settings
-    that the server does not know.
+    pg_dump refuses servers newer than itself.
     """
+    return next(iter(_all_tools(server_major)), None)
+
+
+def find_reader(directory: Path, server_major: int) -> Tools | None:
+    """The programs to read an archive with, by the same preference: the oldest that understands the archive."""
+    for tools in _all_tools(server_major):
+        with suppress(StoreError):  # written by a newer pg_dump than this one
+            read([tools.path("pg_restore"), "--list", directory], environment({}))
+            return tools
+    return None
+
+
+def _all_tools(server_major: int) -> list[Tools]:
     fitting = [tools for tools in map(_inspect, _places()) if tools is not None and tools.major >= server_major]
-    return min(fitting, key=lambda tools: tools.major, default=None)
+    return sorted(fitting, key=lambda tools: tools.major)
 
 
 def environment(parameters: Mapping[str, str], *, options: str = "") -> dict[str, str]:

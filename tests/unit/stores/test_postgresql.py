@@ -361,6 +361,18 @@ def test_a_large_table_is_loaded_in_parts(
     scratch.drop()
 
 
+def test_newer_programs_than_the_server(
+    harness: Harness, store: PostgresqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pg_restore 17 and newer write a setting that older servers refuse; here every server counts as too old."""
+    snapshot, scratch = store.snapshot(tmp_path), store.scratch("older")
+    monkeypatch.setattr(postgresql_load, "_is_too_old", lambda *_: True)
+    scratch.restore(snapshot, tmp_path)
+    assert scratch.fingerprint().differences(snapshot.fingerprint) == ()
+    assert scratch.schema_dump() == store.schema_dump()
+    scratch.drop()
+
+
 def test_no_secret_is_in_a_snapshot(harness: Harness, store: PostgresqlStore, tmp_path: Path) -> None:
     word = harness.server.password.reveal()
     snapshot = store.snapshot(tmp_path)
