@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import uuid
 from functools import lru_cache, partial
@@ -44,6 +45,18 @@ def _disable_tracing() -> None:
         tracing.disable()
     except (ImportError, AttributeError):
         pass  # a release without tracing
+
+
+# The run this thread has just ended.
+_ENDED = threading.local()
+
+
+@lru_cache(maxsize=1)
+def _prints_url() -> bool:
+    """Whether this release's client asks for a run it has just ended (from 2.17 on)."""
+    from mlflow.tracking._tracking_service.client import TrackingServiceClient
+
+    return hasattr(TrackingServiceClient, "_log_url")
 
 
 @lru_cache(maxsize=1)
@@ -126,6 +139,8 @@ class SpooledStore:
         if not self._ignored(run_id):
             body = {"run_id": run_id, "run_uuid": run_id, **change}
             self._call("UpdateRun", "POST", "/api/2.0/mlflow/runs/update", body, run_id)
+            if _prints_url():
+                _ENDED.run = run_id if "end_time" in change else None
         return entities.run(view).info
 
     def get_run(self, run_id: str) -> Any:
@@ -133,9 +148,13 @@ class SpooledStore:
         if self._ignored(run_id):
             return entities.run(self._view(run_id))
         runtime = self._runtime
+        known = runtime.runs.get(run_id)
+        if known is not None and getattr(_ENDED, "run", None) == run_id:
+            # The release's client only wants the run's name, to print where to look at it.
+            _ENDED.run = None
+            return entities.run(known)
         flushed = runtime.flush(runtime.settings.read_bound)
         real = runtime.real_id(run_id)
-        known = runtime.runs.get(run_id)
         if real and (flushed or known is None):
             try:
                 return super().get_run(real)  # type: ignore[misc]
