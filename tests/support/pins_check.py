@@ -27,7 +27,9 @@ def moved(form: Format, text: str, target: Target = TARGET) -> str:
 
 def owner(path: str, text: str) -> Format | None:
     """The first format that recognises a file."""
-    return next((form for form in FORMATS if form.recognises(PurePosixPath(path), text.removeprefix("\ufeff")[:4096])), None)
+    return next(
+        (form for form in FORMATS if form.recognises(PurePosixPath(path), text.removeprefix("\ufeff")[:4096])), None
+    )
 
 
 def assert_sample(form: Format, path: str) -> None:

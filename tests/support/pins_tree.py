@@ -1,9 +1,8 @@
 """A repository with MLflow's version in every format and several real-world styles.
 
-A template (in `pins_templates/`)
-marks each pin as `⟦before⇒after⟧` for a change from 2.9.2 to 3.17.2, so that the one text gives the file
-before, the file after, and everything between the pins, which must never change. `read` is a parser that shares
-nothing with liftlock's formats and returns the versions a file names.
+A template (in `pins_templates/`) marks each pin as `⟦before⇒after⟧` for a change from 2.9.2 to 3.17.2, so that the one
+text gives the file before, the file after, and everything between the pins, which must never change. `read` is a parser
+that shares nothing with liftlock's formats and returns the versions a file names.
 """
 
 from __future__ import annotations
@@ -47,8 +46,13 @@ class Sample:
 
     def unchanged(self, text: str) -> bool:
         """Whether everything outside the pins is as it was."""
-        fixed = _MARK.sub("\0", self.template).split("\0")
-        return re.fullmatch("(.*?)".join(map(re.escape, fixed)), text, re.DOTALL) is not None
+        return self.between(self.template, text)
+
+    @staticmethod
+    def between(template: str, text: str) -> bool:
+        """Whether a text has what stands between the marks of a template, in order, and nothing else."""
+        fixed = _MARK.sub("\0", template).split("\0")
+        return re.fullmatch("([^\r\n]*?)".join(map(re.escape, fixed)), text) is not None
 
 
 def _specified(requirement: str) -> Iterator[str]:
@@ -181,7 +185,7 @@ SAMPLES = (
     Sample("requirements/dev.in", _requirement_lines),
     Sample("service/requirements-git.txt", _text),
     Sample("pyproject.toml", _toml),
-    Sample("poetry/pyproject.toml", lambda text: _toml(text.replace('other]]\r\nmlflow = "2.9.2"', "other]]"))),
+    Sample("poetry/pyproject.toml", _toml),
     Sample("pdm/pyproject.toml", _toml),
     Sample("setup.cfg", _ini),
     Sample("setup.py", _python),

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from packaging.version import Version
+
+from liftlock.pins.document import Document
+from liftlock.pins.leftovers import Kind, leftovers
+from liftlock.pins.model import Target
+
+TARGET = Target(Version("3.17.2"))
+
+
+def found(path: str, text: str, *, known: bool = False) -> list[tuple[int, str, Kind]]:
+    document = Document.decode(path, text.encode())
+    assert document is not None
+    left = leftovers([document], {path} if known else set(), {"2.9.2", "2.8"}, TARGET)
+    return [(each.line, each.version, each.kind) for each in left]
+
+
+def test_an_unknown_format_is_searched_around_the_word() -> None:
+    text = "(server\n (name mlflow)\n (image\n  2.9.2))\n(redis 2.9.2)\n\n\n(redis 2.9.2)\n"
+    assert found("deploy.sexp", text) == [(4, "2.9.2", Kind.PLACE)]
+
+
+def test_unmistakable_pins_to_any_version_are_found() -> None:
+    text = 'log_model(pip_requirements=["mlflow==1.30.0", "mlflow>=3.17.2"])\nIMAGE = "x/mlflow:v2.7.1"\n'
+    assert found("train.py", text) == [(1, "1.30.0", Kind.PLACE), (2, "2.7.1", Kind.PLACE)]
+
+
+def test_a_notebook_is_searched() -> None:
+    assert found("n.ipynb", '{"source": ["!pip install mlflow==2.9.2\\n"]}') == [(1, "2.9.2", Kind.PLACE)]
+
+
+def test_in_a_known_format_a_line_speaks_for_itself() -> None:
+    assert found("requirements.txt", "mlflow==3.17.2\nother==2.9.2\n", known=True) == []
+    assert found("ci.yml", "mlflow-version: ['2.9.2', '2.8']\n", known=True) == [(1, "2.9.2", Kind.PLACE)]
+
+
+def test_comments_and_documentation_are_told_apart() -> None:
+    assert found("Dockerfile", "# FROM mlflow:2.9.2\n", known=True) == [(1, "2.9.2", Kind.COMMENT)]
+    assert found("README.md", "pip install mlflow==2.9.2\n") == [(1, "2.9.2", Kind.DOCS)]
+    assert found("CHANGELOG.md", "mlflow 2.9.2\n") == []
+
+
+def test_a_part_of_another_number_is_no_version() -> None:
+    assert found("x.txt", "mlflow 12.9.2 2.9.20 2.9.2.1 1.2.9.2 a2.8\n") == []
+    assert found("x.txt", "mlflow v2.9.2, or 2.8.\n") == [(1, "2.9.2", Kind.DOCS)]
