@@ -204,6 +204,13 @@ def test_real_clients_of_both_releases_leave_nothing_on_the_new_server(old_data:
         assert (content(tmp_path / "mlflow.db"), content(tmp_path / "auth.db")) == before
         assert {path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()} == files
         assert new.erase(uri(tmp_path / "mlflow.db"), reports).erased == ()
+
+        # A smoke that was killed cleaned up nothing and told nobody its ids: its names are enough.
+        killed = new.smoke(url, username=ADMIN[0], password=ADMIN[1], cleanup=False)
+        assert killed.created.model_name is not None
+        erased = new.erase(uri(tmp_path / "mlflow.db"), (), auth=uri(tmp_path / "auth.db"))
+        assert erased.erased == (killed.created.experiment_name,) and erased.remaining == {}
+        assert (content(tmp_path / "mlflow.db"), content(tmp_path / "auth.db")) == before
         with pytest.raises(ReleaseError, match="the database is at revision"):
             tools(OLD).erase(uri(tmp_path / "mlflow.db"), reports)
         wrong = tools(OLD).smoke(url, username="admin", password=Secret("not-the-password"), model=False)

@@ -24,7 +24,11 @@ def erase(arguments, progress):
         raise RuntimeError("the database is at revision %s and this release at %s" % (found, expected))
     store = SqlAlchemyStore(arguments["uri"], arguments["artifact_root"])
     experiments, runs, models = [], [], []
-    for experiment_id in arguments["experiment_ids"]:
+    # A smoke that was killed told nobody its ids, but its name says whose it is.
+    killed = store.search_experiments(view_type=ViewType.ALL, filter_string="name LIKE '%s%%'" % PREFIX)
+    wanted = list(arguments["experiment_ids"]) + [experiment.experiment_id for experiment in killed]
+    _registered(arguments["uri"])
+    for experiment_id in sorted(set(wanted)):
         try:
             experiment = store.get_experiment(experiment_id)
         except mlflow_exception() as error:
@@ -66,6 +70,15 @@ def erase(arguments, progress):
         remaining = _remaining(connection, tables, runs, models, ids)
     engine.dispose()
     return {"erased": [experiment.name for experiment in experiments], "remaining": remaining}
+
+
+def _registered(uri):
+    """Delete the registered models of smokes that were killed before they did so themselves."""
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+    registry = SqlAlchemyStore(uri)
+    for model in registry.search_registered_models(filter_string="name LIKE '%s%%'" % PREFIX):
+        registry.delete_registered_model(model.name)
 
 
 def _permissions(uri, experiments, models):
