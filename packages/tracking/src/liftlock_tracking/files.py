@@ -75,13 +75,13 @@ def ship(replay: Replay, wire: Wire, call: dict[str, Any]) -> Optional[str]:
 
 
 def _name_itself_truly(replay: Replay, blob: Path) -> None:
-    """A model's own description names its run and itself: put the server's ids in place of ours."""
-    if blob.name != "MLmodel":
+    """A model's own description, and a trace, name themselves and their run: put the server's ids in place of ours."""
+    if blob.name not in ("MLmodel", "traces.json"):
         return
     before = blob.read_text(encoding="utf-8")
     after = replay.resolve(before)
     if after != before:
-        fresh = blob.with_name("MLmodel.new")
+        fresh = blob.with_name(f"{blob.name}.new")
         fresh.write_text(after, encoding="utf-8")
         fresh.replace(blob)
 

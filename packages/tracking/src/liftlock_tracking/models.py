@@ -20,6 +20,10 @@ def handle(runtime: Runtime, name: str, api: Any, method: str, endpoint: str, bo
     """The answer to a call about a logged model or trace that we can give ourselves; None for any other call."""
     if name == "StartTraceV3":
         return _start_trace(runtime, api, method, endpoint, body)
+    if name == "StartTrace":
+        return _start_trace_v2(runtime, api, body)
+    if name == "EndTrace":
+        return _end_trace_v2(runtime, api, method, endpoint, body)
     if name == "CreateLoggedModel":
         return _create(runtime, api, body)
     if name in ("FinalizeLoggedModel", "GetLoggedModel", "SetLoggedModelTags"):
@@ -36,6 +40,8 @@ def off(api: Any, name: str, body: dict[str, Any]) -> Any:
         return _parse(response, {"model": _model(body.get("model_id", "lo"), body)})
     if name == "StartTraceV3":
         return _parse(response, {"trace": body.get("trace", {})})
+    if name in ("StartTrace", "EndTrace"):
+        return _parse(response, {"trace_info": _trace_v2(body.get("request_id") or f"lo{uuid.uuid4().hex[2:]}", body)})
     return response
 
 
@@ -94,6 +100,29 @@ def _start_trace(runtime: Runtime, api: Any, method: str, endpoint: str, body: d
     )
     tags = {**described.get("tags", {}), "mlflow.artifactLocation": f"liftlock-artifacts:/trace/{trace_id}"}
     return _parse(api.Response(), {"trace": {**trace, "trace_info": {**described, "tags": tags}}})
+
+
+def _start_trace_v2(runtime: Runtime, api: Any, body: dict[str, Any]) -> Any:
+    """Releases 2.14 to 3.1 ask for a trace's id when it begins: it gets one of ours at once."""
+    prov = f"lt{uuid.uuid4().hex[2:]}"
+    if SWITCHES.tracing():
+        runtime.append({"k": "trace", "p": prov, "body": body})
+    return _parse(api.Response(), {"trace_info": _trace_v2(prov, body)})
+
+
+def _end_trace_v2(runtime: Runtime, api: Any, method: str, endpoint: str, body: dict[str, Any]) -> Any:
+    if SWITCHES.tracing():
+        runtime.append({"k": "call", "api": "EndTrace", "m": method, "e": endpoint, "r": "", "body": body})
+    return _parse(api.Response(), {"trace_info": _trace_v2(str(body.get("request_id", "")), body)})
+
+
+def _trace_v2(prov: str, body: dict[str, Any]) -> dict[str, Any]:
+    place = {"key": "mlflow.artifactLocation", "value": f"liftlock-artifacts:/trace/{prov}"}
+    return {
+        "request_id": prov, "experiment_id": str(body.get("experiment_id", "0")),
+        "timestamp_ms": body.get("timestamp_ms", 0), "status": body.get("status", "IN_PROGRESS"),
+        "request_metadata": body.get("request_metadata", []), "tags": [*body.get("tags", []), place],
+    }  # fmt: skip
 
 
 def spans_call(location: str, spans: Any) -> Optional[dict[str, Any]]:

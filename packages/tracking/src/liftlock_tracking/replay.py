@@ -230,6 +230,30 @@ class Replay:
         self._known[prov] = str(info["model_id"])
         return None
 
+    def _create_trace(self, call: dict[str, Any]) -> Optional[str]:
+        """A trace of the releases whose server makes its id when it begins."""
+        prov = str(call["p"])
+        if self._state.bound(prov) is not None:
+            return None
+        body = json.loads(self.resolve(json.dumps(call["body"], ensure_ascii=False)))
+        answer: Any = None
+        if self._state.sent(prov):
+            question = {"experiment_ids": [body["experiment_id"]], "filter": f"tags.`{SPOOL_TAG}` = '{prov}'"}
+            found = self._send("GET", API + "traces", question)
+            if isinstance(found, Reply) and found.body.get("traces"):
+                answer = Reply({"trace_info": found.body["traces"][0]})
+        body["tags"] = [*body.get("tags", []), {"key": SPOOL_TAG, "value": prov}]
+        answer = answer or self._create("traces", body, prov)
+        if isinstance(answer, Refused):
+            return self._unborn(prov, "trace", answer.reason)
+        trace = answer.body["trace_info"]
+        real = str(trace["request_id"])
+        where = next((t["value"] for t in trace.get("tags", []) if t["key"] == "mlflow.artifactLocation"), "")
+        self._state.bind(prov, real, "trace")
+        self._state.bind(f"trace:{prov}", real, "trace", {"artifact_uri": where})
+        self._known[prov] = real
+        return None
+
     def _plain(self, call: dict[str, Any]) -> Optional[str]:
         """Any other mutating call, sent as the release's own client would have sent it."""
         if self.repeated and call.get("api") == "LogModel" and self._has_model(call):
@@ -341,6 +365,7 @@ _KINDS: dict[str, Callable[[Replay, dict[str, Any]], Optional[str]]] = {
     "run": Replay._create_run,
     "experiment": Replay._create_experiment,
     "model": Replay._create_model,
+    "trace": Replay._create_trace,
     "call": Replay._plain,
     "otlp": Replay._otlp,
     "file": Replay._artifact,
