@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from liftlock.errors import ReleaseError
+from liftlock.knowledge.constraints import constraints
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.release import Release
+from liftlock.pins.document import Document
 from liftlock.pins.model import PACKAGES, BadFile, Target
 from liftlock.pins.proposal import Proposal, hashed, packages, propose
 from liftlock.pins.relock import Tools
+from liftlock.pins.supporting import Support, supports
 from liftlock.pins.survey import Survey, survey
 from liftlock.pins.transaction import Record, Transactions
 from liftlock.pins.tree import Tree
 from liftlock.releases.children import clean_environment
-from liftlock.releases.environment import default_cache
+from liftlock.releases.environment import Environments, default_cache
 from liftlock.releases.index import Index
-from liftlock.releases.lock import compile_lock
+from liftlock.releases.lock import compile_lock, pins
+from liftlock.releases.pythons import find_python
 from liftlock.releases.sources import find_sources
 from liftlock.releases.uv import IndexUnreachable
 
@@ -77,6 +81,35 @@ def apply(proposed: Proposed) -> None:
         Transactions(proposed.tree.root, proposed.tree.state).commit(title, contents)
 
 
+def support(proposed: Proposed, release: Release, observer: Observer = silent, *, build: bool = False) -> list[Support]:
+    """Resolve what every requirements file and pyproject with MLflow in it asks for, with the real packages of the index.
+
+    With `build`, what resolves is also installed into an environment of liftlock's cache and imported. Raises
+    IndexUnreachable; ReleaseError when a build fails.
+    """
+    tree = proposed.tree
+    documents = {each.path: each for each in proposed.proposal.documents}
+    paths = list(documents)
+    # files that never mention MLflow may be named by -r and -c
+    for path in tree.paths():
+        if path not in documents and path.endswith((".txt", ".in")):
+            document = Document.decode(path, tree.read(path) or b"")
+            documents |= {path: document} if document is not None else {}
+    python = find_python(release).path
+
+    def resolve(requirements: Sequence[str], bounds: Sequence[str]) -> Mapping[str, str]:
+        observer(Progress(work=f"resolve {len(requirements)} requirements"))
+        return pins(compile_lock(requirements, python, release, bounds=[*bounds, *constraints(release)]))
+
+    found = supports(documents, paths, resolve)
+    if build:
+        for each in found:
+            if not each.conflict:
+                observer(Progress(work=f"build what {each.path} asks for"))
+                Environments().build(release, requirements=each.requirements, start=False, observer=observer)
+    return found
+
+
 def undo(path: Path, *, plain: bool = False) -> Record:
     """Take back the last change of this tree. Raises Refused when there is none or a file was edited since."""
     tree = Tree.open(path, plain=plain)
@@ -98,7 +131,10 @@ def _exists(release: Release, found: Survey, options: Options) -> dict[str, tupl
         except ReleaseError as error:
             path, line = _first(found, package)
             raise BadFile(
-                path, line, f"there is no {package} {release}", hint=f"{error.message}; nothing was changed."
+                path,
+                line,
+                f"there is no {package} {release}",
+                hint="Not every distribution of MLflow exists in every version; change this place by hand first.",
             ) from error
         hashes[package] = tuple(word.removeprefix("--hash=") for word in lock.split() if word.startswith("--hash="))
     return hashes

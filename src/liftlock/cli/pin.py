@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from liftlock.cli.common import confirm, emit, json_option, progress, say, yes_option
-from liftlock.errors import UsageError
+from liftlock.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from liftlock.pins.proposal import Proposal
+    from liftlock.pins.supporting import Support
     from liftlock.pins.transaction import Record
 
 
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
 @click.option("--image-digest", "digests", multiple=True, metavar="IMAGE=sha256:...", help="New digest of an image.")
 @click.option("--drop-digests", is_flag=True, help="Remove digests of images that also have a tag.")
 @click.option("--plain-directory", "plain", is_flag=True, help="PATH need not be a Git repository.")
+@click.option("--support", "supported", is_flag=True, help="Resolve requirements; stop where other pins conflict.")
+@click.option("--build", is_flag=True, help="With --support: also install what resolves, and import it.")
 @click.option("--undo", "undo_last", is_flag=True, help="Take back the last pin of PATH.")
 @yes_option
 @json_option
 def command(
     version: str | None, path: Path | None, check: bool, diff_only: bool, docs: bool, offline: bool, no_relock: bool,
-    digests: tuple[str, ...], drop_digests: bool, plain: bool, undo_last: bool, yes: bool, as_json: bool,
+    digests: tuple[str, ...], drop_digests: bool, plain: bool, supported: bool, build: bool, undo_last: bool,
+    yes: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Make every file below PATH (default: here) name MLflow VERSION: all of them, or none.
 
@@ -52,24 +56,36 @@ def command(
         return _undo(path or Path(version or "."), plain=plain, as_json=as_json)
     if version is None:
         raise UsageError("which version?", hint="liftlock pin 3.17.2 [PATH]")
-    from liftlock.app.pin import Options, apply, prepare
+    from liftlock.app.pin import Options, apply, prepare, support
     from liftlock.model.release import Release
 
     options = Options(
         docs=docs, offline=offline, relock=not no_relock, plain=plain, digests=_digests(digests),
         drop_digests=drop_digests,
     )  # fmt: skip
+    release = Release.parse(version)
     with progress(quiet=as_json) as observer:
-        proposed = prepare(path or Path(), Release.parse(version), options, observer)
+        proposed = prepare(path or Path(), release, options, observer)
+        supporting = support(proposed, release, observer, build=build) if supported or build else []
     proposal = proposed.proposal
     only_look = check or diff_only
     if not as_json:
         _show(proposal, proposed.recovered)
+        _show_support(supporting)
+    if conflicts := [each for each in supporting if each.conflict]:
+        raise Refused(
+            f"{conflicts[0].path}:1: its other pins do not allow MLflow {release}: {conflicts[0].conflict}",
+            hint="; ".join(
+                f"{each.package}{each.before} would have to be {each.package}=={each.after}"
+                for each in conflicts[0].proposals
+            )
+            or "Loosen the pins it names; nothing was changed.",
+        )
     if proposal.changes and not only_look:
         confirm(f"Change {len(proposal.changes)} files?", yes=yes)
         apply(proposed)
     if as_json:
-        emit(_as_json(proposal, proposed.recovered, applied=bool(proposal.changes) and not only_look))
+        emit(_as_json(proposal, proposed.recovered, supporting, applied=bool(proposal.changes) and not only_look))
     elif proposal.changes and not only_look:
         say(f"changed {len(proposal.changes)} files; `liftlock pin --undo` takes it back")
     if check:
@@ -125,12 +141,22 @@ def _show(proposal: Proposal, recovered: Record | None) -> None:
         say(f"{left.kind.value}: {left.path}:{left.line} names {left.version}: {left.text}")
 
 
+def _show_support(supporting: list[Support]) -> None:
+    for each in supporting:
+        if not each.conflict:
+            say(f"resolves: {each.path} with its {len(each.requirements)} requirements")
+        for proposed in each.proposals:
+            say(f"proposed: {each.path}: {proposed.package}{proposed.before} -> {proposed.package}=={proposed.after}")
+
+
 def _short(cell: str) -> str:
     flat = " ".join(cell.split())
     return flat if len(flat) <= 60 else f"{flat[:57]}..."
 
 
-def _as_json(proposal: Proposal, recovered: Record | None, *, applied: bool) -> dict[str, Any]:
+def _as_json(
+    proposal: Proposal, recovered: Record | None, supporting: list[Support], *, applied: bool
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
@@ -144,6 +170,7 @@ def _as_json(proposal: Proposal, recovered: Record | None, *, applied: bool) -> 
             {"path": each.path, "diff": each.diff(), "pins": [asdict(moved) for moved in each.moved]}
             for each in proposal.changes
         ],
+        "support": [asdict(each) for each in supporting],
         "stale": [asdict(each) for each in proposal.stale],
         "leftovers": [asdict(each) for each in proposal.leftovers],
     }

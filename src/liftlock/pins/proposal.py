@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from liftlock.pins import relock
 from liftlock.pins.change import Change, at_target, change
+from liftlock.pins.document import Document
 from liftlock.pins.formats.interface import Group
 from liftlock.pins.leftovers import Kind, Leftover, leftovers
 from liftlock.pins.model import PACKAGES, Syntax, Target
@@ -18,7 +19,9 @@ from liftlock.pins.writing import named
 
 @dataclass(frozen=True)
 class Proposal:
-    """`pins` counts the places that name a version, `old` lists the versions they name now."""
+    """`pins` counts the places that name a version, `old` lists the versions they name now; `documents` are all
+    documents that mention MLflow as they will be, locks left out.
+    """
 
     target: Target
     pins: int
@@ -26,6 +29,7 @@ class Proposal:
     changes: tuple[Change, ...]
     stale: tuple[Stale, ...]
     leftovers: tuple[Leftover, ...]
+    documents: tuple[Document, ...]
 
     @property
     def complete(self) -> bool:
@@ -100,6 +104,7 @@ def propose(tree: Tree, found: Survey, target: Target, *, docs: bool, tools: Too
         changes=tuple(sorted(changes, key=lambda each: each.path)),
         stale=tuple(sorted(stale, key=lambda each: each.path)),
         leftovers=tuple(leftovers(documents, known, old, target)),
+        documents=tuple(documents),
     )
 
 

@@ -115,7 +115,7 @@ def _chain(documents: Iterable[Document]) -> set[str]:
 
 def _reached(document: Document) -> list[str]:
     folder = posixpath.dirname(document.path)
-    return [posixpath.normpath(posixpath.join(folder, path)) for _, path in references(document.text)]
+    return [posixpath.normpath(posixpath.join(folder, each.path)) for each in references(document.text)]
 
 
 def _contradictions(files: list[Surveyed]) -> None:

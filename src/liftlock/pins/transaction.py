@@ -77,6 +77,8 @@ class Transactions:
         """
         with self._locked():
             self._recover()
+            if not contents:
+                return
             self._apply(Record(title=title, at=clock.now(), files=_entries(contents)), contents)
 
     def last(self) -> Record | None:

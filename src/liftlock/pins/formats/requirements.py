@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -19,7 +20,8 @@ _LINE = re.compile(rf"[ \t]*(?P<name>{tokens.PACKAGE})[ \t]*(?:\[[^\]\n]*\])?[ \
 _HASHES = re.compile(r"--hash=\w+:[0-9a-f]+(?:\s*\\?\s+--hash=\w+:[0-9a-f]+)*")
 _COMMENT = re.compile(r"(?:^|(?<=\s))#[^\r\n]*")
 _REFERENCE = re.compile(
-    r"^[ \t]*(?:-r|-c|--requirement|--constraint)(?:[ \t]+|[ \t]*=[ \t]*|(?<=-[rc]))(?P<path>[^\s#]+)", re.MULTILINE
+    r"^[ \t]*(?P<option>-r|-c|--requirement|--constraint)(?:[ \t]+|[ \t]*=[ \t]*|(?<=-[rc]))(?P<path>[^\s#]+)",
+    re.MULTILINE,
 )
 
 
@@ -38,15 +40,27 @@ class Requirements:
 
     def find(self, text: str) -> list[Pin]:
         """The specifier of every requirement of MLflow, and its hashes."""
-        return [pin for start, line in _logical_lines(text) for pin in _line(text, start, line)]
+        return [pin for start, line in logical_lines(text) for pin in _line(text, start, line)]
 
 
-def references(text: str) -> list[tuple[int, str]]:
-    """The `-r` and `-c` lines: their line number and the path as written."""
-    return [(text.count("\n", 0, found.start()) + 1, found["path"]) for found in _REFERENCE.finditer(text)]
+@dataclass(frozen=True)
+class Reference:
+    """A line that names another file: its number, the path as written, and whether it is `-c`."""
+
+    line: int
+    path: str
+    constraint: bool
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+def references(text: str) -> list[Reference]:
+    """The `-r` and `-c` lines."""
+    return [
+        Reference(text.count("\n", 0, found.start()) + 1, found["path"], found["option"].lstrip("-")[0] == "c")
+        for found in _REFERENCE.finditer(text)
+    ]
+
+
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines joined at a backslash, each with its offset; the text keeps its length."""
     start, pieces, position = 0, "", 0
     for line in text.splitlines(keepends=True):

@@ -60,4 +60,6 @@ def test_recognises_by_name(path: str, mine: bool) -> None:
 
 def test_references_are_told_with_their_lines() -> None:
     found = references("a\n-r base.in # x\n--constraint=../c.txt\n-cother.txt\n")
-    assert found == [(2, "base.in"), (3, "../c.txt"), (4, "other.txt")]
+    assert [(each.line, each.path, each.constraint) for each in found] == [
+        (2, "base.in", False), (3, "../c.txt", True), (4, "other.txt", True)
+    ]  # fmt: skip
