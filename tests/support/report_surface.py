@@ -1,6 +1,7 @@
 """Runs inside a release's own Python and prints, as JSON, what the running program says of itself."""
 
 import json
+import os
 
 
 def tree(command, path, found):
@@ -24,6 +25,10 @@ def main():
     tree(mlflow.cli.cli, "", commands)
     from mlflow.server import app, handlers
 
+    if os.environ.get("MLFLOW_AUTH_CONFIG_PATH"):
+        from mlflow.server import auth
+
+        auth.create_app(app)
     endpoints = [
         [path, list(methods)]
         for path, handler, methods in handlers.get_endpoints()
@@ -61,6 +66,7 @@ def main():
         json.dumps(
             {
                 "commands": sorted(commands),
+                "ui": mlflow.cli.cli.get_command(None, "ui").name,
                 "endpoints": endpoints,
                 "rules": rules,
                 "native": native,

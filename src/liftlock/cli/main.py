@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "Write experiments, runs and models in an open format."),
     "pin": ("pin", "Fan a release out over every file of a repository that names one."),
     "releases": ("releases", "List MLflow releases and build their environments."),
+    "advisories": ("advisories", "Show known flaws: fixed, left and gained by an upgrade."),
     "server": ("server", "Start, stop, restart, scale and read the server."),
     "demo": ("demo", "Upgrade a real old MLflow before your eyes."),
 }
@@ -107,3 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()
         status = 0
     sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,8 +8,9 @@ A path is what a user can type (`mlflow.openai.autolog`). A value is one of
     c(Base, Other)                 a class; its members are paths below it
     a=...                          an attribute, field, enumeration member or property
 
-An imported name is API only where `__all__` lists it, or a package takes it from inside itself; every module's
-imports of helpers are not. Names that start with an underscore are left out unless something public links to them.
+An imported name is API only where `__all__` lists it, a package takes it from inside itself, or the file holds nothing
+but imports; every other module's imports are helpers. Names that start with an underscore are left out unless
+something public links to them.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Surface:
         facts = self.files[module]
         listed = set(facts.exported or ())
         whole = module == "mlflow"  # its __all__ was incomplete throughout 1.x
+        # a file that defines nothing itself is there for what it imports: mlflow.keras in 2.0 to 2.10
+        shell = not any(symbol.kind in "fc" for symbol in facts.symbols.values())
         for name, symbol in facts.symbols.items():
             if name in listed:
                 yield name
@@ -62,7 +65,7 @@ class Surface:
             elif (
                 "lazy" in symbol.marks
                 or "local" in symbol.marks
-                or (symbol.text.startswith(f"{module}.") and facts.exported is None)
+                or (facts.exported is None and (symbol.text.startswith(f"{module}.") or (shell and _ours(symbol.text))))
                 or (whole and _ours(symbol.text))
             ):
                 yield name
@@ -185,13 +188,13 @@ def _marked(text: str, marks: tuple[str, ...]) -> str:
 
 
 def flavors(api: Section) -> Section:
-    """Top-level modules with two or more of save_model, log_model, load_model and autolog -> which of them."""
+    """Top-level modules that load or autolog by themselves, or save and log (mleap) -> which of the four they do."""
     found: Section = {}
     for path, fact in api.items():
         if fact.value != "m" or path.count(".") != 1:
             continue
         verbs = [verb for verb in ("save_model", "log_model", "load_model", "autolog") if f"{path}.{verb}" in api]
-        if "load_model" in verbs or "autolog" in verbs:
+        if {"load_model", "autolog"} & set(verbs) or {"save_model", "log_model"} <= set(verbs):
             found[path.removeprefix("mlflow.")] = Fact(" ".join(verbs), fact.source)
     for name in ("tracking", "models", "projects"):
         found.pop(name, None)

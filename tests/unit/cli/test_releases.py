@@ -1,0 +1,147 @@
+"""`liftlock releases` as a person calls it, and the making of a catalogue from distributions on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from liftlock.app.releases import Refresher, current
+from liftlock.cli.main import cli
+from liftlock.errors import LiftlockError, ReleaseError
+from liftlock.knowledge.catalogue import Catalogue, load
+from liftlock.model.progress import Progress
+from liftlock.model.release import Release
+from tests.support.distributions import sdist, wheel
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, so that a catalogue of the developer's own does not answer."""
+    monkeypatch.setenv("LIFTLOCK_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["releases", *words], catch_exceptions=True)
+
+
+def answered(*words: str) -> str:
+    result = run(*words)
+    assert result.exception is None, result.output
+    return result.output
+
+
+def test_list_is_filtered_and_says_the_date_of_the_data() -> None:
+    text = answered("list", "--filter", "2.9.")
+    assert "2.9.2" in text and "acf3f17fdcc7" in text and "2.10.0" not in text
+    assert f"catalogue of {load().contents.made}" in text
+    data = json.loads(answered("list", "--json"))
+    assert len(data["releases"]) == len(load().releases)
+    assert data["releases"][0]["release"] == "1.0.0"
+
+
+def test_show_and_one_section_with_its_sources() -> None:
+    assert "dc11669786a5" in answered("show", "3.17.2")
+    data = json.loads(answered("show", "3.17.2", "--section", "cli", "--filter", "server --port", "--json"))
+    assert data["server --port"] == {
+        "value": "default=5000 envvar=MLFLOW_PORT", "source": "mlflow/cli/__init__.py",
+    }  # fmt: skip
+
+
+def test_show_newest() -> None:
+    assert str(load().newest) in answered("show", "newest")
+
+
+def test_diff_says_what_breaks() -> None:
+    text = answered("diff", "1.30.1", "2.0.1", "--breaking")
+    assert "!- mlflow.list_experiments" in text and "!- experiments list" in text
+    assert "Python >=3.7 becomes >=3.8" in text and " + " not in text
+    data = json.loads(answered("diff", "2.22.5", "3.0.0", "--section", "flavors", "--json"))
+    assert {change["key"] for change in data["changes"] if change["what"] == "removed"} >= {"fastai", "mleap"}
+
+
+def test_path_names_every_migration_with_the_release_that_brought_it() -> None:
+    data = json.loads(answered("path", "2.9.2", "3.17.2", "--json"))
+    assert (data["kind"], data["stops"]) == ("major", [])
+    assert sum(each["chain"] == "tracking" for each in data["migrations"]) == 44
+    found = next(each for each in data["migrations"] if each["revision"] == "75868b020152")
+    assert (found["chain"], found["release"]["version"], "trace" in found["title"]) == ("tracking", "3.17.0", True)
+    assert "no database migration" in answered("path", "2.8.1", "2.12.2")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (("show", "3.7.1"), 3, "knows no MLflow 3.7.1"), (("diff", "2.9.2", "two"), 2, "is not a version"),
+        (("path", "3.17.2", "2.9.2"), 2, "no way back"),
+    ],
+)  # fmt: skip
+def test_bad_words(words: tuple[str, ...], status: int, says: str) -> None:
+    error = run(*words).exception
+    assert isinstance(error, LiftlockError)
+    assert (error.exit_status, says in error.message) == (status, True)
+
+
+def prepared(cache: Path) -> Path:
+    place = cache / "distributions"
+    place.mkdir(parents=True)
+    wheel(place, "1.0.0", {"mlflow/a.py": "def f(x): ...\n"}, "Requires-Python: >=3.5\n")
+    sdist(place, "1.1.0", {"mlflow/a.py": "def f(x, y=1): ...\n"})
+    return place
+
+
+def test_a_catalogue_is_made_and_made_again_from_what_was_kept(cache: Path) -> None:
+    place = prepared(cache)
+    seen: list[Progress] = []
+    wanted = [Release.parse("1.1"), Release.parse("1.0.0")]
+    contents = Refresher(cache, seen.append).refresh(cache / "catalogue", wanted=wanted)
+    assert contents.releases == ("1.0.0", "1.1") and contents.missing == {}
+    assert [each.work for each in seen][-1] == "write the catalogue"
+    made = Catalogue(cache / "catalogue")
+    assert made.fact("api", "mlflow.a.f", Release.parse("1.1.0")) == ("f(x, y=1)", "mlflow/a.py")
+    assert made.python(Release.parse("1.0.0")) == ">=3.5"
+    kept = {path: path.stat().st_mtime_ns for path in place.glob("*.facts*")}
+    assert len(kept) == 2
+    first = {path.name: path.read_bytes() for path in (cache / "catalogue").iterdir()}
+    Refresher(cache).refresh(cache / "catalogue", wanted=wanted)
+    assert {path: path.stat().st_mtime_ns for path in place.glob("*.facts*")} == kept
+    assert {path.name: path.read_bytes() for path in (cache / "catalogue").iterdir()} == first
+
+
+def test_a_damaged_distribution_and_a_damaged_kept_result(cache: Path) -> None:
+    place = prepared(cache)
+    damaged = wheel(place, "1.2.0", {})
+    damaged.write_bytes(b"PK\x03\x04 nothing")
+    wanted = [Release.parse(text) for text in ("1.0.0", "1.1.0", "1.2.0")]
+    contents = Refresher(cache).refresh(cache / "catalogue", wanted=wanted)
+    assert contents.releases == ("1.0.0", "1.1.0")
+    assert "damaged" in contents.missing["1.2.0"]
+    for path in place.glob("*.facts*"):
+        path.write_bytes(b"\xfd7zXZ\x00 cut")
+    again = Refresher(cache).refresh(cache / "catalogue", wanted=wanted)
+    assert again.releases == ("1.0.0", "1.1.0")
+
+
+def test_nothing_readable_is_an_error(cache: Path) -> None:
+    place = prepared(cache)
+    for path in place.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ReleaseError, match="no release could be read"):
+        Refresher(cache).refresh(cache / "catalogue", wanted=[Release.parse("1.0.0")])
+
+
+def test_a_damaged_own_catalogue_leaves_the_shipped_one_usable(cache: Path) -> None:
+    prepared(cache)
+    Refresher(cache).refresh(cache / "catalogue", wanted=[Release.parse("1.0.0")])
+    mine, warning = current(cache)
+    assert (mine.releases, warning) == ((Release.parse("1.0.0"),), "")
+    load.cache_clear()
+    (cache / "catalogue" / "cli.json.xz").write_bytes(b"noise")
+    shipped, warning = current(cache)
+    assert len(shipped.releases) > 100
+    assert "cli.json.xz" in warning and "shipped catalogue" in warning
+    result = run("list", "--filter", "2.9.2")
+    assert result.exception is None and "warning:" in result.output
