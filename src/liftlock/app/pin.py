@@ -82,7 +82,7 @@ def apply(proposed: Proposed) -> None:
 
 
 def support(proposed: Proposed, release: Release, observer: Observer = silent, *, build: bool = False) -> list[Support]:
-    """Resolve what every requirements file and pyproject with MLflow in it asks for, with the real packages of the index.
+    """Resolve what every requirements file and pyproject with MLflow in it asks for, with the index's real packages.
 
     With `build`, what resolves is also installed into an environment of liftlock's cache and imported. Raises
     IndexUnreachable; ReleaseError when a build fails.

@@ -26,7 +26,10 @@ def check(tmp_path: Path) -> Check:
     def resolve(requirements: Sequence[str], bounds: Sequence[str]) -> Mapping[str, str]:
         (tmp_path / "bounds.txt").write_text("\n".join(bounds))
         run = subprocess.run(
-            [uv.find_uv_bin(), *"pip compile --no-annotate --no-header -c".split(), str(tmp_path / "bounds.txt"), "-"],
+            [
+                uv.find_uv_bin(), "pip", "compile", "--no-annotate", "--no-header",
+                "-c", str(tmp_path / "bounds.txt"), "-",
+            ],
             input="\n".join(requirements), text=True, capture_output=True,
             env={**os.environ, "UV_OFFLINE": "1", "UV_FIND_LINKS": str(wheels), "UV_CACHE_DIR": str(tmp_path / "c")},
         )  # fmt: skip
