@@ -1,8 +1,9 @@
 """Named side effects: every action of ours on the world happens inside one, so tests can kill at each.
 
 `with side_effect("stop server"):` costs nothing in normal use. With LIFTLOCK_CRASH_AT set to
-`before:NAME` or `after:NAME` the process kills itself with SIGKILL at that point (as a power cut would),
-and with LIFTLOCK_EFFECTS_LOG set to a file each name is appended to it, so that a test can enumerate
+`before:NAME` or `after:NAME` the process kills itself with SIGKILL at that point (as a power cut would); a name
+that occurs several times is told apart by its number, `after:NAME#3` (counted from 1, without one the first). And
+with LIFTLOCK_EFFECTS_LOG set to a file each name is appended to it, so that a test can enumerate
 the points of a whole upgrade before it kills at every one of them. The idea is SQLite's and pgBackRest's.
 """
 
@@ -10,20 +11,30 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CRASH = "LIFTLOCK_CRASH_AT"
 _LOG = "LIFTLOCK_EFFECTS_LOG"
+_seen: dict[str, int] = {}
+_lock = threading.Lock()
 
 
 @contextmanager
 def side_effect(name: str) -> Iterator[None]:
     """Mark one action on the world; `name` is stable and says what is done (`restore tracking`)."""
+    number = _count(name)
     _record(name)
-    _crash(f"before:{name}")
+    _crash(f"before:{name}", number)
     yield
-    _crash(f"after:{name}")
+    _crash(f"after:{name}", number)
+
+
+def _count(name: str) -> int:
+    with _lock:  # two threads may act at once
+        _seen[name] = _seen.get(name, 0) + 1
+        return _seen[name]
 
 
 def _record(name: str) -> None:
@@ -32,6 +43,7 @@ def _record(name: str) -> None:
             file.write(name + "\n")
 
 
-def _crash(point: str) -> None:
-    if os.environ.get(_CRASH) == point:
+def _crash(point: str, number: int) -> None:
+    wanted = os.environ.get(_CRASH)
+    if wanted is not None and wanted in (f"{point}#{number}", point if number == 1 else None):
         os.kill(os.getpid(), signal.SIGKILL)
