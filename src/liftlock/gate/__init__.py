@@ -1,0 +1,1 @@
+"""The HTTP gate: a process of its own in front of MLflow that can hold writes and move traffic to another server."""
