@@ -202,7 +202,7 @@ SAMPLES = (
     Sample("chart/Chart.yaml", _yaml("appVersion")),
     Sample("chart/values.yaml", _pattern(r"tag: v([\d.]+)")),
     Sample("platform/values-prod.yaml", _pattern(r'mlflow:\n  image:\n    tag: "([\d.]+)')),
-    Sample("chart/templates/job.yaml", lambda text: _text(text.replace("mlflow:v1.0.0", ""))),
+    Sample("chart/templates/job.yaml", lambda text: _text(text.replace("old: mlflow:v1.0.0", ""))),
     Sample("k8s/deployment.yaml", lambda text: [version for version in _env_list(text) if version != "1.0"]),
     Sample("k8s/kustomization.yaml", _pattern(r"newTag: v([\d.]+)")),
     Sample(".github/workflows/ci.yml", _yaml("MLFLOW_VERSION", "mlflow-version")),

@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from liftlock.pins import tokens
 from liftlock.pins.document import Document
 from liftlock.pins.formats.docs import Docs, is_history
-from liftlock.pins.model import CannotWrite, Pin, Target
-from liftlock.pins.writing import named, rewritten
+from liftlock.pins.model import CannotWrite, Pin, Syntax, Target
+from liftlock.pins.writing import admits, named, rewritten
 
 _NEAR = 2
 _LONGEST = 2000
@@ -45,7 +45,8 @@ def leftovers(
     `known` are the paths whose format was understood: there a version on a line of its own belongs to whatever that
     line names. Elsewhere one of the `old` versions within two lines of the word mlflow counts too.
     """
-    words = sorted({version for version in old if "." in version and version != str(target.version)})
+    # two numbers alone are too common: REST paths begin with `api/2.0/mlflow`
+    words = sorted({version for version in old if version.count(".") > 1 and version != str(target.version)})
     pattern = re.compile(rf"(?<![\w.])v?(?P<version>{'|'.join(map(re.escape, words))})(?!\w|\.\w)") if words else None
     found = []
     for document in documents:
@@ -56,15 +57,10 @@ def leftovers(
         lines = document.text.splitlines()
         hits = dict(_near(lines, pattern, 0 if document.path in known or docs else _NEAR)) if pattern else {}
         hits |= dict(_tokens(lines, target))
+        understood = document.path in known or path.suffix == ".py"
         for number, version in sorted(hits.items()):
             line = lines[number - 1]
-            kind = (
-                Kind.DOCS
-                if docs
-                else Kind.COMMENT
-                if document.path in known and _comment(line, version)
-                else Kind.PLACE
-            )
+            kind = Kind.DOCS if docs else Kind.COMMENT if understood and _comment(line, version) else Kind.PLACE
             found.append(Leftover(document.path, number, line.strip()[:160], version, kind))
     return found
 
@@ -83,6 +79,9 @@ def _tokens(lines: list[str], target: Target) -> Iterator[tuple[int, str]]:
 
 
 def _names(pin: Pin, target: Target) -> bool:
+    """Whether a pin names the target, or is a range in prose or code that admits it."""
+    if pin.syntax is Syntax.PEP440 and admits(pin.text, target.version):
+        return True
     try:
         return rewritten(pin, target) == pin.text
     except CannotWrite:

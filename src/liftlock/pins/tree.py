@@ -114,7 +114,9 @@ class Tree:
 
 
 def _left_out(path: str, recorded: set[str]) -> bool:
-    parts = PurePosixPath(path).parts[:-1]
+    *parts, name = PurePosixPath(path).parts
+    if name == "PKG-INFO" or any(part.endswith((".egg-info", ".dist-info")) for part in parts):
+        return True  # written by a build, from the files that are looked at
     if any(part in _FOREIGN or part in _RECORDED for part in parts):
         return True
     return any(str(PurePosixPath(*parts[:depth])) in recorded for depth in range(1, len(parts) + 1))

@@ -97,7 +97,7 @@ def _specifier(text: str, target: Version, syntax: Syntax) -> str:
         pieces += [text[position : clause.start()], _clause(clause, target, syntax, down=down)]
         position = clause.end()
     result = "".join([*pieces, text[position:]])
-    if syntax is Syntax.PEP440 and not _admits(result, target):
+    if syntax is Syntax.PEP440 and not admits(result, target):
         raise CannotWrite(f"{text!r} cannot be made to admit {target}")
     return result
 
@@ -105,11 +105,11 @@ def _specifier(text: str, target: Version, syntax: Syntax) -> str:
 def _clause(clause: re.Match[str], target: Version, syntax: Syntax, *, down: bool) -> str:
     operator, gap, old = clause["op"], clause["gap"], clause["version"]
     if operator == "!=":
-        if _admits(f"=={old}", target):
+        if admits(f"=={old}", target):
             raise CannotWrite(f"'{clause[0]}' excludes the version asked for")
         return clause[0]
     if operator in ("<", "<="):
-        admitted = _admits(f"{operator}{old}", target)
+        admitted = admits(f"{operator}{old}", target)
         if admitted and not down:
             return clause[0]
         return f"{operator}{gap}{target if operator == '<=' else _above(old, target)}"
@@ -144,7 +144,8 @@ def _version(text: str) -> Version:
     return Version(text.removesuffix(".*"))
 
 
-def _admits(specifier: str, version: Version) -> bool:
+def admits(specifier: str, version: Version) -> bool:
+    """Whether a PEP 440 specifier admits a version; False for what is no specifier."""
     try:
         return SpecifierSet(specifier).contains(version, prereleases=True)
     except (InvalidSpecifier, InvalidVersion):

@@ -12,7 +12,7 @@ TARGET = Target(Version("3.17.2"))
 def found(path: str, text: str, *, known: bool = False) -> list[tuple[int, str, Kind]]:
     document = Document.decode(path, text.encode())
     assert document is not None
-    left = leftovers([document], {path} if known else set(), {"2.9.2", "2.8"}, TARGET)
+    left = leftovers([document], {path} if known else set(), {"2.9.2", "2.8.0", "2.0"}, TARGET)
     return [(each.line, each.version, each.kind) for each in left]
 
 
@@ -22,8 +22,18 @@ def test_an_unknown_format_is_searched_around_the_word() -> None:
 
 
 def test_unmistakable_pins_to_any_version_are_found() -> None:
-    text = 'log_model(pip_requirements=["mlflow==1.30.0", "mlflow>=3.17.2"])\nIMAGE = "x/mlflow:v2.7.1"\n'
+    text = (
+        'log_model(pip_requirements=["mlflow==1.30.0", "mlflow>=2"])\nIMAGE = "x/mlflow:v2.7.1"\n# since mlflow>=2.1\n'
+    )
     assert found("train.py", text) == [(1, "1.30.0", Kind.PLACE), (2, "2.7.1", Kind.PLACE)]
+
+
+def test_a_range_that_excludes_the_version_is_found() -> None:
+    assert found("x.py", 'R = "mlflow>=2,<3"\n') == [(1, "2", Kind.PLACE)]
+
+
+def test_rest_paths_are_no_versions() -> None:
+    assert found("client.py", 'get("api/2.0/mlflow/experiments/search")\n') == []
 
 
 def test_a_notebook_is_searched() -> None:
@@ -32,7 +42,7 @@ def test_a_notebook_is_searched() -> None:
 
 def test_in_a_known_format_a_line_speaks_for_itself() -> None:
     assert found("requirements.txt", "mlflow==3.17.2\nother==2.9.2\n", known=True) == []
-    assert found("ci.yml", "mlflow-version: ['2.9.2', '2.8']\n", known=True) == [(1, "2.9.2", Kind.PLACE)]
+    assert found("ci.yml", "mlflow-version: ['2.9.2', '2.8.0']\n", known=True) == [(1, "2.9.2", Kind.PLACE)]
 
 
 def test_comments_and_documentation_are_told_apart() -> None:
