@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from liftlock.describe.config import Config
 from liftlock.engine.interface import Context, Step
 from liftlock.errors import ReleaseError
 from liftlock.model.deployment import Role
+from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.journal import RunState
 from liftlock.model.plan import Plan, Strategy
 from liftlock.model.release import Release
@@ -19,12 +21,12 @@ from liftlock.releases.tools import Heads
 from liftlock.steps.backup import BackUp, Restore
 from liftlock.steps.copies import CopyStores
 from liftlock.steps.environments import BuildEnvironments
-from liftlock.steps.fingerprint import FingerprintBefore
+from liftlock.steps.fingerprint import FingerprintBefore, saved_fingerprint
 from liftlock.steps.migrate import Migrate, Warmth, WarmUp
 from liftlock.steps.record import Record
 from liftlock.steps.server import ProveQuiet, StartServer, StopServer
 from liftlock.steps.site import Site
-from liftlock.steps.verification import SampleBefore, VerifyData, VerifyLive
+from liftlock.steps.verification import Baseline, SampleBefore, VerifyData, VerifyLive, after_migration
 from liftlock.stores.interface import Store
 
 
@@ -55,7 +57,7 @@ def upgrade_steps(site: Site, plan: Plan, heads: Heads, config: Config, original
     for step in _migration_steps(site, heads, warmth):
         add(step)
     add(StartServer(site, name="start-new", release=target, python=new_python))
-    add(VerifyLive(site, target, clients=(source, target), data_step="verify-data" if standard else None))
+    add(VerifyLive(site, target, clients=(source, target), opened_with=after_migration if standard else None))
     add(
         Record(
             site,
@@ -82,20 +84,23 @@ def rehearsal_steps(site: Site, live: dict[Role, Store], heads: Heads) -> tuple[
         BackUp(site, name="snapshot", title="take the final snapshot and verify it", tag="rehearsal", quiet=True),
         *_migration_steps(site, heads, warmth),
         StartServer(site, name="start-new", release=target, python=new_python),
-        VerifyLive(site, target, clients=(source, target), data_step="verify-data"),
+        VerifyLive(site, target, clients=(source, target), opened_with=after_migration),
     )
 
 
 def rollback_steps(
-    site: Site, *, upgrade: RunState, old_python: Path, running: Config, original: str, in_place: bool
+    site: Site, *, upgrade: RunState, old_python: Path, running: Config, current: str, original: str, in_place: bool
 ) -> tuple[Step, ...]:
-    """Back to the release before, with the old `original` configuration and, unless in place, the final snapshot."""
+    """Back to the release before: its `original` text of liftlock.toml instead of the `current` one, and, unless the
+    upgrade was in place, its final snapshot.
+    """
     source, target = site.jump.source, site.jump.target
-    current = running.path.read_text("utf-8") if running.path.exists() else ""
     restoring: tuple[Step, ...] = ()
     earlier = {step.name: step.outcome for step in upgrade.steps}
+    restored: Baseline | None = None
     if not in_place:
         set_id = str(earlier["snapshot"]["set"])
+        restored = partial(_saved, site, set_id)
         restoring = tuple(Restore(site, role, source=set_id, fallback_step="save-new") for role in site.stores)
     return (
         StopServer(site, name="stop-new", release=target, python=running.python, handle=site.old_server),
@@ -109,9 +114,13 @@ def rollback_steps(
         ),
         *restoring,
         StartServer(site, name="start-old", release=source, python=lambda _: old_python),
-        VerifyLive(site, source, clients=(source,), data_step=None, earlier=earlier),
+        VerifyLive(site, source, clients=(source,), opened_with=restored, earlier=earlier),
         Record(site, title="record the old release in liftlock.toml", before=current, after=lambda _: original),
     )
+
+
+def _saved(site: Site, set_id: str, _: Context, role: Role) -> Fingerprint:
+    return saved_fingerprint(site, set_id, role)
 
 
 def new_python(context: Context) -> Path:

@@ -163,6 +163,7 @@ def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = sile
         upgrade=upgrade_state,
         old_python=old_interpreter(workspace, upgrade_state, old.python),
         running=config,
+        current=original,
         original=before,
         in_place=plan.strategy is Strategy.IN_PLACE,
     )

@@ -60,7 +60,12 @@ def comparable_fingerprint(site: Site, context: Context, snapshot_step: str, rol
 
 def snapshot_fingerprint(site: Site, context: Context, snapshot_step: str, role: Role) -> Fingerprint:
     """The fingerprint saved with a step's backup set. Raises BackupError when the set lacks the database."""
-    found = catalog.find(site.backup_directory, str(context.outcome(snapshot_step)["set"]))
+    return saved_fingerprint(site, str(context.outcome(snapshot_step)["set"]), role)
+
+
+def saved_fingerprint(site: Site, set_id: str, role: Role) -> Fingerprint:
+    """The fingerprint saved with a backup set. Raises BackupError when the set lacks the database."""
+    found = catalog.find(site.backup_directory, set_id)
     saved = found.store(role)
     if saved is None:
         raise BackupError(f"backup {found.id} holds no {role.value} database")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Payload, Probe
-from liftlock.errors import LiftlockError, NeedsPerson, StoreError
+from liftlock.errors import LiftlockError, NeedsPerson
 from liftlock.model.codec import from_builtins, to_builtins
 from liftlock.model.deployment import Role
 from liftlock.model.finding import Finding, Outcome, Severity, blocking
@@ -26,6 +26,9 @@ from liftlock.verify.sample import RestSample, take_sample
 
 # What a running server writes by itself, without any client: leases, job bookkeeping.
 HOUSEKEEPING = frozenset({"jobs", "job_locks", "scheduler_leases"})
+
+
+Baseline = Callable[[Context, Role], Fingerprint]
 
 
 class VerificationFailed(LiftlockError):
@@ -114,14 +117,17 @@ class VerifyLive(BaseStep):
         release: Release,
         *,
         clients: tuple[Release, ...],
-        data_step: str | None,
+        opened_with: Baseline | None,
         earlier: Mapping[str, Payload] | None = None,
     ) -> None:
-        """`earlier` holds the outcomes of the upgrade's steps when this verifies its rollback."""
+        """`opened_with` gives the state each database was opened to clients in; None where going back keeps writes.
+
+        `earlier` holds the outcomes of the upgrade's steps when this verifies its rollback.
+        """
         self.site = site
         self.release = release
         self.clients = clients
-        self.data_step = data_step
+        self.opened_with = opened_with
         self.earlier = earlier or {}
 
     def probe(self, context: Context) -> Probe:
@@ -226,18 +232,22 @@ class VerifyLive(BaseStep):
         return context.outcome(step) or self.earlier.get(step, {})
 
     def _others(self, context: Context) -> str:
-        """Tables that differ from the state right after the migration; empty when nobody wrote."""
-        if self.data_step is None:
-            return "it cannot be told which"
-        after = context.outcome(self.data_step).get("after", {})
+        """Tables that differ from the state the server was opened with; empty when nobody's writes would be lost."""
+        if self.opened_with is None:
+            return ""
         try:
             return ", ".join(
                 f"{role.value}.{table}"
                 for role, store in self.site.stores.items()
-                for table in changed_since(from_builtins(after[role.value], Fingerprint), store.fingerprint())
+                for table in changed_since(self.opened_with(context, role), store.fingerprint())
             )
-        except (StoreError, KeyError) as error:
+        except (LiftlockError, KeyError) as error:
             return f"it cannot be told which: {error}"
+
+
+def after_migration(context: Context, role: Role) -> Fingerprint:
+    """The state right after the migration, as `verify-data` measured it."""
+    return from_builtins(context.outcome(VerifyData.name)["after"][role.value], Fingerprint)
 
 
 def changed_since(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
