@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from liftlock import clock
@@ -21,7 +25,7 @@ from liftlock.files import (
 from liftlock.model.progress import Observer, silent
 from liftlock.model.snapshot import BackupSet
 
-__all__ = ["AUTO", "Sources", "create"]
+__all__ = ["AUTO", "Sources", "create", "remove_dead"]
 
 AUTO = "auto"
 
@@ -48,11 +52,50 @@ def create(
     """
     created_at = clock.now()
     try:
+        remove_dead(directory)
         with side_effect("make backup directory"):
             private_directory(directory)
             partial = _claim(directory, clock.stamp(created_at))
     except OSError as error:
         raise _explained(error, directory) from error
+    with _locked(partial):
+        return _create(
+            sources, directory, partial, created_at, tags=tags, base=base, encrypt_to=encrypt_to, keep=keep,
+            kept_by=kept_by, observer=observer,
+        )  # fmt: skip
+
+
+def remove_dead(directory: Path) -> None:
+    """Remove what killed backups left half-way. What somebody is writing just now is locked by them, and stays.
+
+    Raises OSError when something cannot be removed.
+    """
+    for path in directory.glob(f"*{PARTIAL}"):
+        with suppress(FileNotFoundError), _locked(path) as dead:
+            if dead:
+                with side_effect("remove leftover"):
+                    remove_tree(path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Lock a directory for as long as this process lives, if nobody else has; the kernel lets go of it at our death."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # taken, or a file system without such locks: then it is left to `prune`, a day later
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def _create(
+    sources: Sources, directory: Path, partial: Path, created_at: datetime, *, tags: tuple[str, ...],
+    base: str | None, encrypt_to: Recipients | None, keep: bool, kept_by: str | None, observer: Observer,
+) -> BackupSet:  # fmt: skip
     try:
         against = _base(directory, base, sources, encrypt_to)
         sealer = Sealer(encrypt_to, base=directory / against.id if against else None) if encrypt_to else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from liftlock import clock
 from liftlock.backup import catalog
-from liftlock.backup.create import create
-from liftlock.backup.verify import verify
+from liftlock.backup.create import create, remove_dead
+from liftlock.backup.verify import SCRATCH, verify
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Payload, Probe
 from liftlock.errors import BackupError, StoreError
@@ -43,6 +43,7 @@ class BackUp(BaseStep):
         """Create, then verify by restoring. A set that does not compare equal fails the step."""
         if self.quiet:
             self.site.quiet_or_stop("the final snapshot")
+        self._let_go(context)
         made = create(
             self.site.sources(),
             self.site.backup_directory,
@@ -63,6 +64,19 @@ class BackUp(BaseStep):
     def result(self, context: Context) -> Payload:
         """The set's id."""
         return context.noted(self.name) or {}
+
+    def undo(self, context: Context) -> None:
+        """Remove only what was cut off half-way: finished sets are the user's."""
+        self._let_go(context)
+        remove_dead(self.site.backup_directory)
+        for store in self.site.stores.values():
+            store.scratch(SCRATCH).drop()
+
+    def _let_go(self, context: Context) -> None:
+        """Sets of this run that were never verified (it was killed before) are not worth protecting."""
+        for each in catalog.list_sets(self.site.backup_directory).sets:
+            if each.kept_by == context.run and each.verified_at is None:
+                catalog.set_keep(self.site.backup_directory, each.id, keep=False)
 
 
 class Restore(BaseStep):
