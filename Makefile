@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 UV_VERSION := 0.13.9
 
-.PHONY: setup demo test lint bench soak lock docs clean
+.PHONY: catalogue setup demo test lint bench soak lock docs clean
 
 setup: $(STAMP)
 
@@ -40,9 +40,16 @@ lock: $(STAMP)
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --group dev \
 	  --no-annotate --custom-compile-command "make lock" -o requirements/dev.lock pyproject.toml
 
+# Read every release on the package index and write the catalogue that is shipped (3 GB, kept in liftlock's cache).
+# `releases refresh` goes on where a run was cut off.
+catalogue: $(STAMP)
+	$(BIN)/liftlock releases refresh --into src/liftlock/knowledge/data/catalogue
+	$(BIN)/python -m liftlock.knowledge.catalogue_page docs/reference/releases.md
+
 # Regenerate the pages that are made from the program itself.
 docs: $(STAMP)
 	$(BIN)/python -m liftlock.cli.reference docs/reference/commands.md
+	$(BIN)/python -m liftlock.knowledge.catalogue_page docs/reference/releases.md
 
 clean:
 	rm -rf $(VENV) .build .mypy_cache .ruff_cache .hypothesis

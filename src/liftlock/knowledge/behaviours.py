@@ -1,0 +1,63 @@
+"""Changes of behaviour an operator notices although no name went away (`data/behaviours.toml`)."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import tomllib
+from importlib import resources
+
+from liftlock.errors import UsageError
+from liftlock.model.codec import Value, from_builtins
+from liftlock.model.release import Release
+
+
+class Who(enum.StrEnum):
+    """Whose side changes."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+
+class Behaviour(Value, frozen=True):
+    """One change. `action` is what to do about it; `evidence` a section and key of the catalogue that came with it."""
+
+    since: str
+    title: str
+    action: str
+    who: Who
+    source: str
+    evidence: tuple[str, str] | None = None
+
+    @property
+    def release(self) -> Release:
+        """The first release that behaves so."""
+        return Release(version=self.since)
+
+
+class _Table(Value, frozen=True):
+    format: int
+    behaviour: tuple[Behaviour, ...]
+
+
+@functools.cache
+def load() -> tuple[Behaviour, ...]:
+    """All changes, oldest first."""
+    text = resources.files("liftlock.knowledge").joinpath("data/behaviours.toml").read_text(encoding="utf-8")
+    return parse(text, "behaviours.toml")
+
+
+def parse(text: str, name: str) -> tuple[Behaviour, ...]:
+    """The changes in TOML text, oldest first. Raises UsageError with the file and the reason."""
+    try:
+        entries = from_builtins(tomllib.loads(text), _Table).behaviour
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from error
+    for entry in entries:
+        Release.parse(entry.since)
+    return tuple(sorted(entries, key=lambda entry: entry.release))
+
+
+def between(source: Release, target: Release) -> tuple[Behaviour, ...]:
+    """What changes on the way from one release to a newer one."""
+    return tuple(entry for entry in load() if source < entry.release <= target)
