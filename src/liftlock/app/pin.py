@@ -33,8 +33,8 @@ class Options:
     """What the user may choose.
 
     `docs`: change documentation too. `offline`: ask no package index, so the version's existence is not checked and
-    hashes cannot be made. `relock`: have lock files rewritten by their tools. `plain`: the directory need not be a
-    repository. `digests` and `drop_digests` as in Target.
+    hashes cannot be made. `past`: versions that nothing may name any more. `relock`: have lock files rewritten by
+    their tools. `plain`: the directory need not be a repository. `digests` and `drop_digests` as in Target.
     """
 
     docs: bool = False
@@ -43,6 +43,7 @@ class Options:
     plain: bool = False
     digests: Mapping[str, str] = field(default_factory=dict)
     drop_digests: bool = False
+    past: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def prepare(path: Path, release: Release, options: Options, observer: Observer =
     target = Target(release.key, digests=options.digests, drop_digests=options.drop_digests, hashes=hashes)
     observer(Progress(work="work out the change"))
     tools = _tools() if options.relock and not options.offline else None
-    return Proposed(tree, propose(tree, found, target, docs=options.docs, tools=tools), recovered)
+    proposal = propose(tree, found, target, docs=options.docs, tools=tools, past=options.past)
+    return Proposed(tree, proposal, recovered)
 
 
 def apply(proposed: Proposed) -> None:

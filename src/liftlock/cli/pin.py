@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--docs", is_flag=True, help="Change documentation too.")
 @click.option("--offline", is_flag=True, help="Ask no package index and run no lock tool.")
 @click.option("--no-relock", is_flag=True, help="Leave lock files alone and report them as stale.")
+@click.option("--old", "past", multiple=True, metavar="VERSION", help="Look for what still names VERSION, too.")
 @click.option("--image-digest", "digests", multiple=True, metavar="IMAGE=sha256:...", help="New digest of an image.")
 @click.option("--drop-digests", is_flag=True, help="Remove digests of images that also have a tag.")
 @click.option("--plain-directory", "plain", is_flag=True, help="PATH need not be a Git repository.")
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 @json_option
 def command(
     version: str | None, path: Path | None, check: bool, diff_only: bool, docs: bool, offline: bool, no_relock: bool,
-    digests: tuple[str, ...], drop_digests: bool, plain: bool, supported: bool, build: bool, undo_last: bool,
-    yes: bool, as_json: bool,
+    past: tuple[str, ...], digests: tuple[str, ...], drop_digests: bool, plain: bool, supported: bool, build: bool,
+    undo_last: bool, yes: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Make every file below PATH (default: here) name MLflow VERSION: all of them, or none.
 
@@ -47,7 +48,7 @@ def command(
     Examples:
       liftlock pin 3.17.2
       liftlock pin 3.17.2 ~/src/platform --docs --yes
-      liftlock pin 3.17.2 --check
+      liftlock pin 3.17.2 --check --old 2.9.2
       liftlock pin --undo
     """
     if undo_last:
@@ -61,7 +62,7 @@ def command(
 
     options = Options(
         docs=docs, offline=offline, relock=not no_relock, plain=plain, digests=_digests(digests),
-        drop_digests=drop_digests,
+        drop_digests=drop_digests, past=past,
     )  # fmt: skip
     release = Release.parse(version)
     with progress(quiet=as_json) as observer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from liftlock.pins import relock
@@ -70,10 +71,13 @@ def hashed(found: Survey) -> tuple[str, ...]:
     )
 
 
-def propose(tree: Tree, found: Survey, target: Target, *, docs: bool, tools: Tools | None) -> Proposal:
+def propose(
+    tree: Tree, found: Survey, target: Target, *, docs: bool, tools: Tools | None, past: Collection[str] = ()
+) -> Proposal:
     """Work out the change; nothing is written to the tree. Raises BadFile or Refused.
 
     `tools` is what lock tools run with; None leaves every lock as it is and reports it as stale.
+    `past` are versions that no file may name any more, besides those the pins name now.
     """
     plain = [each for each in found.group(*_groups(docs)) if not relock.is_lock(each)]
     locks = [each for each in found.files if relock.is_lock(each) and each.format.group is not Group.DOCS]
@@ -103,7 +107,7 @@ def propose(tree: Tree, found: Survey, target: Target, *, docs: bool, tools: Too
         old=tuple(sorted(old)),
         changes=tuple(sorted(changes, key=lambda each: each.path)),
         stale=tuple(sorted(stale, key=lambda each: each.path)),
-        leftovers=tuple(leftovers(documents, known, old, target)),
+        leftovers=tuple(leftovers(documents, known, {*old, *past}, target)),
         documents=tuple(documents),
     )
 

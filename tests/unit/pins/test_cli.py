@@ -73,6 +73,8 @@ def test_a_leftover_in_an_unknown_format_is_reported(tmp_path: Path) -> None:
     result = pin(NEW, tmp_path, "--offline", "--yes")
     assert result.return_value == 1
     assert 'left over: deploy.pkl:2 names 2.9.2: version = "2.9.2"' in result.stdout
+    assert pin(NEW, tmp_path, "--offline", "--check").return_value == 0, "nothing here says that 2.9.2 was MLflow's"
+    assert pin(NEW, tmp_path, "--offline", "--check", "--old", "2.9.2").return_value == 1
 
 
 def test_nobody_confirms(repository: Path) -> None:
