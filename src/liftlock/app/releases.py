@@ -33,6 +33,7 @@ from liftlock.releases.uv import IndexUnreachable, explain, uv
 
 FIRST = Release(version="1.0.0")
 _PARALLEL = 2
+_LEFTOVER = 3600.0
 _ENTRY = dict[str, dict[str, tuple[str, str]]]
 
 
@@ -74,6 +75,9 @@ class Refresher:
         order = sorted(asked)
         with side_effect("make distribution cache"):
             files.private_directory(self._kept)
+            for left in self._kept.glob(".fetch-*"):
+                if clock.now().timestamp() - left.stat().st_mtime > _LEFTOVER:
+                    files.remove_tree(left)  # a run that was killed; a younger one may be at work now
         missing = self._fetch(order)
         facts = self._read([each for each in order if each.version not in missing], missing)
         if not facts:
@@ -123,6 +127,8 @@ class Refresher:
                 except CommandFailed as error:
                     failure = error
             else:
+                if "No matching distribution" in failure.output:
+                    raise ReleaseError(f"the package index offers no distribution of MLflow {release}")
                 raise ReleaseError(f"MLflow {release} could not be fetched: {explain(failure.output)[-200:]}")
             for path in Path(directory).iterdir():
                 with side_effect("keep distribution"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from liftlock.cli.common import emit, json_option, say
+from liftlock.cli.common import State, emit, json_option, pass_state, say
 from liftlock.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("advisories")
-@click.option("--from", "before", required=True, metavar="VERSION", help="The release that runs now.")
+@click.option("--from", "before", metavar="VERSION", help="The release that runs now (default: the deployment's).")
 @click.option("--to", "after", metavar="VERSION", help="The release to go to (default: stay).")
 @click.option("--with", "on", multiple=True, metavar="CONDITION", help="Holds here, for example basic-auth.")
 @click.option("--without", "off", multiple=True, metavar="CONDITION", help="Does not hold here.")
@@ -23,53 +23,44 @@ if TYPE_CHECKING:
 @click.option("--accepted", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of accepted risks.")
 @click.option("--all", "everything", is_flag=True, help="Also show what does not concern this configuration.")
 @json_option
+@pass_state
 def command(
-    before: str, after: str | None, on: tuple[str, ...], off: tuple[str, ...], osv: tuple[Path, ...],
-    accepted: Path | None, everything: bool, as_json: bool,
+    state: State, before: str | None, after: str | None, on: tuple[str, ...], off: tuple[str, ...],
+    osv: tuple[Path, ...], accepted: Path | None, everything: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Show which known flaws a release has, which are open in this configuration, and what an upgrade changes.
 
-    Nothing is asked from the network: the table has a date, and OSV files can be added. Exit status 1: the target is
-    open to something, or may be.
+    Without --from the deployment of liftlock.toml is looked at: its release, and whether it runs basic-auth, jobs, a
+    file store or the artifact proxy. Nothing is asked from the network: the table has a date, and OSV files can be
+    added. Exit status 1: the target is open to something, or may be.
 
     \b
     Examples:
-      liftlock advisories --from 2.9.2 --to 3.17.2
+      liftlock advisories --to 3.17.2
       liftlock advisories --from 2.9.2 --to 3.17.2 --with basic-auth --without untrusted-models
       liftlock advisories --from 3.10.1 --osv GHSA-2cm6-r77w-6g96.json --accepted risks.toml --json
     """
-    from liftlock import clock
-    from liftlock.app.releases import current
+    from liftlock.app.advisories import advise
     from liftlock.knowledge import advisories
-    from liftlock.model.release import Release
 
-    table = advisories.load()
-    conditions = {**dict.fromkeys(on, True), **dict.fromkeys(off, False)}
-    if wrong := (set(on) & set(off)) or (conditions.keys() - table.conditions.keys()):
-        raise UsageError(
-            f"{', '.join(sorted(wrong))}: not a condition, or given both ways",
-            hint=f"Conditions are: {', '.join(sorted(table.conditions))}.",
-        )
-    catalogue, _ = current()
-    source = catalogue.require(Release.parse(before))
-    target = catalogue.require(Release.parse(after)) if after else source
-    rows = advisories.merged(table.advisory, [each for path in osv for each in advisories.read_osv(path)])
-    found = advisories.report(
-        source, target, advisories=rows, as_of=table.as_of, known=catalogue.releases, before=conditions,
-        after=conditions, accepted=advisories.read_accepted(accepted) if accepted else (), today=clock.now().date(),
+    if both := set(on) & set(off):
+        raise UsageError(f"{', '.join(sorted(both))}: given with --with and with --without")
+    found = advise(
+        before, after, said={**dict.fromkeys(on, True), **dict.fromkeys(off, False)}, osv=osv, accepted=accepted,
+        deployment=state.workspace().deployment() if before is None else None,
     )  # fmt: skip
     if as_json:
         emit(found)
     else:
-        say(_text(found, table.conditions, everything))
+        say(_text(found, advisories.load().conditions, everything))
     return 1 if found.needs_attention else 0
 
 
 def _text(found: Report, conditions: dict[str, str], everything: bool) -> str:
-    from liftlock.knowledge.advisories import State
+    from liftlock.knowledge.advisories import State as Open
     from liftlock.report.text import table
 
-    quiet = () if everything else (State.NOT_EXPOSED,)
+    quiet = () if everything else (Open.NOT_EXPOSED,)
     lines = [f"MLflow {found.source} to {found.target}, advisories as of {found.as_of}"]
     stay = found.source == found.target
     asked: set[str] = set()

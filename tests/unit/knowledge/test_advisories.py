@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from liftlock.app.advisories import advise
 from liftlock.cli.main import cli
 from liftlock.errors import UsageError
 from liftlock.knowledge import advisories, catalogue
@@ -214,3 +215,19 @@ def test_the_command(tmp_path: Path) -> None:
     assert "as of" in text and "CVE-2026-8147" in text and "Say with --with" in text
     wrong = CliRunner().invoke(cli, ["advisories", "--from", "3.10.1", "--with", "moon"], standalone_mode=False)
     assert isinstance(wrong.exception, UsageError) and "basic-auth" in wrong.exception.hint
+
+
+def test_the_deployments_release_and_facts_are_taken_and_a_persons_answer_wins() -> None:
+    running = deployment("3.9.0", ("--app-name=basic-auth",))
+    rows = {row.advisory.id: row for row in advise(None, "3.17.2", said={}, deployment=running).rows}
+    assert rows["CVE-2026-0545"].before.state is State.EXPOSED
+    assert rows["CVE-2026-53995"].before.state is State.NOT_EXPOSED, "the store is a database"
+    rows = {row.advisory.id: row for row in advise(None, None, said={"jobs": False}, deployment=running).rows}
+    assert rows["CVE-2026-0545"].after.state is State.NOT_EXPOSED
+    with pytest.raises(UsageError, match="which release runs"):
+        advise(None, "3.17.2", said={})
+
+
+def test_a_condition_given_both_ways_is_refused() -> None:
+    words = ["advisories", "--from", "3.10.1", "--with", "jobs", "--without", "jobs"]
+    assert isinstance(CliRunner().invoke(cli, words, standalone_mode=False).exception, UsageError)
