@@ -61,7 +61,7 @@ def prepare(path: Path, release: Release, options: Options, observer: Observer =
     Raises Refused (BadFile with file and line), ReleaseError when the version does not exist, IndexUnreachable.
     """
     tree = Tree.open(path, plain=options.plain)
-    recovered = Transactions(tree.root, tree.state).recover()
+    recovered = Transactions(tree.top, tree.state).recover()
     observer(Progress(work="read the repository"))
     found = survey(tree)
     hashes: Mapping[str, tuple[str, ...]] = {}
@@ -77,10 +77,10 @@ def prepare(path: Path, release: Release, options: Options, observer: Observer =
 
 def apply(proposed: Proposed) -> None:
     """Bring the change into the tree, all or nothing. Raises Refused, or PutBack when a write failed midway."""
-    contents = proposed.proposal.contents()
+    contents = proposed.proposal.contents(proposed.tree)
     if contents:
         title = f"pin MLflow {proposed.proposal.target.version}"
-        Transactions(proposed.tree.root, proposed.tree.state).commit(title, contents)
+        Transactions(proposed.tree.top, proposed.tree.state).commit(title, contents)
 
 
 def support(proposed: Proposed, release: Release, observer: Observer = silent, *, build: bool = False) -> list[Support]:
@@ -115,7 +115,7 @@ def support(proposed: Proposed, release: Release, observer: Observer = silent, *
 def undo(path: Path, *, plain: bool = False) -> Record:
     """Take back the last change of this tree. Raises Refused when there is none or a file was edited since."""
     tree = Tree.open(path, plain=plain)
-    return Transactions(tree.root, tree.state).undo()
+    return Transactions(tree.top, tree.state).undo()
 
 
 def _exists(release: Release, found: Survey, options: Options) -> dict[str, tuple[str, ...]]:

@@ -36,7 +36,10 @@ class Document:
         try:
             text = raw[len(mark) :].decode(encoding)
         except UnicodeDecodeError:
-            return None
+            if mark:
+                return None
+            # an old 8-bit encoding: this one gives every byte back, and versions are ASCII in all of them
+            text, encoding = raw.decode("latin-1"), "latin-1"
         return None if "\0" in text else cls(path, raw, text, encoding, mark)
 
     def line(self, offset: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -38,12 +38,12 @@ class Leftover:
 
 
 def leftovers(
-    documents: Iterable[Document], known: Collection[str], old: Collection[str], target: Target
+    documents: Iterable[Document], known: Mapping[str, int], old: Collection[str], target: Target
 ) -> list[Leftover]:
     """Search documents as they will be.
 
-    `known` are the paths whose format was understood: there a version on a line of its own belongs to whatever that
-    line names. Elsewhere one of the `old` versions within two lines of the word mlflow counts too.
+    `known` maps the paths whose format was understood to how many lines from the word mlflow one of the `old` versions
+    still counts: 0 where a line says what its version belongs to. Elsewhere it is two lines.
     """
     # two numbers alone are too common: REST paths begin with `api/2.0/mlflow`
     words = sorted({version for version in old if version.count(".") > 1 and version != str(target.version)})
@@ -55,7 +55,8 @@ def leftovers(
             continue
         docs = Docs().recognises(path, "") and document.path not in known
         lines = document.text.splitlines()
-        hits = dict(_near(lines, pattern, 0 if document.path in known or docs else _NEAR)) if pattern else {}
+        reach = 0 if docs else known.get(document.path, _NEAR)
+        hits = dict(_near(lines, pattern, reach)) if pattern else {}
         hits |= dict(_tokens(lines, target))
         understood = document.path in known or path.suffix == ".py"
         for number, version in sorted(hits.items()):

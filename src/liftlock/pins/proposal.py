@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from liftlock.pins import relock
 from liftlock.pins.change import Change, at_target, change
@@ -12,10 +13,13 @@ from liftlock.pins.formats.interface import Group
 from liftlock.pins.leftovers import Kind, Leftover, leftovers
 from liftlock.pins.model import PACKAGES, Syntax, Target
 from liftlock.pins.relock import Stale, Tools
-from liftlock.pins.survey import Survey
+from liftlock.pins.survey import Survey, Surveyed
 from liftlock.pins.transaction import NewContent
 from liftlock.pins.tree import Tree
 from liftlock.pins.writing import named
+
+# lines between a section `mlflow:` and the tag of its image: image, registry, repository, tag
+_SECTION = 4
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,10 @@ class Proposal:
         """Whether nothing names another version now."""
         return self.complete and not self.changes
 
-    def contents(self) -> list[NewContent]:
-        """What the transaction writes."""
-        return [NewContent(each.path, each.before.raw, each.after.raw) for each in self.changes]
+    def contents(self, tree: Tree) -> list[NewContent]:
+        """What the transaction writes, by paths from the repository's top."""
+        folder = tree.root.relative_to(tree.top)
+        return [NewContent((folder / each.path).as_posix(), each.before.raw, each.after.raw) for each in self.changes]
 
     def diff(self) -> str:
         """All diffs, in order of path."""
@@ -100,7 +105,7 @@ def propose(
     after = {each.path: each.after for each in changes}
     skipped = {each.document.path for each in locks}
     documents = [after.get(each.path, each) for each in found.mentions if each.path not in skipped]
-    known = {each.document.path for each in taken}
+    known = {each.document.path: _reach(each) for each in taken}
     return Proposal(
         target=target,
         pins=sum(1 for each in taken for pin in each.pins if named(pin) is not None),
@@ -110,6 +115,13 @@ def propose(
         leftovers=tuple(leftovers(documents, known, {*old, *past}, target)),
         documents=tuple(documents),
     )
+
+
+def _reach(each: Surveyed) -> int:
+    """How far from its name a version may stand: a YAML file says in other lines whose tag it is."""
+    if PurePosixPath(each.document.path).suffix not in (".yml", ".yaml"):
+        return 0
+    return _SECTION
 
 
 def _groups(docs: bool) -> tuple[Group, ...]:

@@ -22,12 +22,14 @@ _LARGEST = 16 << 20
 
 @dataclass(frozen=True)
 class Tree:
-    """A repository on disk: its root, and the directory in which liftlock keeps what a change needs.
+    """What is looked at, and the directory in which liftlock keeps what a change needs.
 
-    In a Git repository that directory lies in Git's own, where it can never be committed.
+    `root` may be a folder of a repository; `top` is the repository's, which recovery and undo are about. In a Git
+    repository the state lies in Git's own directory, where it can never be committed.
     """
 
     root: Path
+    top: Path
     state: Path
     is_git: bool
 
@@ -37,14 +39,15 @@ class Tree:
         if not path.is_dir():
             raise UsageError(f"{path} is not a directory")
         root = path.resolve()
-        if (git := _git_directory(root)) is not None:
-            return cls(root, git / "liftlock-pin", True)
+        if (found := _git_directory(root)) is not None:
+            top, git = found
+            return cls(root, top, git / "liftlock-pin", True)
         if not plain:
             raise Refused(
                 f"{path} is not a repository: neither it nor a directory above it holds .git; nothing was changed",
                 hint="Name the repository, or give --plain-directory to change a directory that is none.",
             )
-        return cls(root, root / ".liftlock" / "pin", False)
+        return cls(root, root, root / ".liftlock" / "pin", False)
 
     def paths(self) -> list[str]:
         """Files below the root, relative, sorted: tracked or not ignored, `.env` files even when ignored.
@@ -95,7 +98,7 @@ class Tree:
         safe: list[str | Path] = [
             "git",
             "-c",
-            f"safe.directory={self.root}",
+            "safe.directory=*",
             "-c",
             "core.fsmonitor=false",
             "-C",
@@ -122,14 +125,14 @@ def _left_out(path: str, recorded: set[str]) -> bool:
     return any(str(PurePosixPath(*parts[:depth])) in recorded for depth in range(1, len(parts) + 1))
 
 
-def _git_directory(root: Path) -> Path | None:
-    """The directory Git keeps for this work tree; in a linked work tree or submodule `.git` is a file that names it."""
+def _git_directory(root: Path) -> tuple[Path, Path] | None:
+    """The work tree's top and the directory Git keeps for it; in a linked work tree `.git` is a file that names it."""
     for place in (root, *root.parents):
         git = place / ".git"
         if git.is_dir():
-            return git
+            return place, git
         if git.is_file():
             first = git.read_text(encoding="utf-8", errors="replace").strip()
             if first.startswith("gitdir:"):
-                return (place / first.removeprefix("gitdir:").strip()).resolve()
+                return place, (place / first.removeprefix("gitdir:").strip()).resolve()
     return None

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from liftlock.pins import tokens
-from liftlock.pins.model import Pin, Syntax
+from liftlock.pins.model import CannotParse, Pin, Syntax
 from liftlock.pins.yaml_scan import Scalar, scalars
 
+_MARKS = re.compile(r"\{\{|\{%")
 _NAMES = ("repository", "image", "name", "newName", "imageName")
 _TAGS = ("tag", "newTag", "imageTag")
 
 
 def pins_in(text: str, *, extra: Callable[[Scalar], Pin | None] = lambda _: None) -> list[Pin]:
-    """Everything a YAML file can name MLflow's version with; `extra` is asked about each scalar first."""
+    """Everything a YAML file can name MLflow's version with; `extra` is asked about each scalar first.
+
+    A template, which is YAML only once it is filled in, is taken line by line. Raises CannotParse.
+    """
     found: list[Pin] = []
-    for scalar in scalars(text):
+    try:
+        values = scalars(text)
+    except CannotParse:
+        if not _MARKS.search(text):
+            raise
+        return tokens.anything_in(tokens.without_comments(text), conda="conda" in text)
+    for scalar in values:
         pin = extra(scalar) or _by_key(scalar)
         if pin is not None:
             found.append(pin)

@@ -12,7 +12,7 @@ TARGET = Target(Version("3.17.2"))
 def found(path: str, text: str, *, known: bool = False) -> list[tuple[int, str, Kind]]:
     document = Document.decode(path, text.encode())
     assert document is not None
-    left = leftovers([document], {path} if known else set(), {"2.9.2", "2.8.0", "2.0"}, TARGET)
+    left = leftovers([document], {path: 0} if known else {}, {"2.9.2", "2.8.0", "2.0"}, TARGET)
     return [(each.line, each.version, each.kind) for each in left]
 
 
@@ -34,6 +34,12 @@ def test_a_range_that_excludes_the_version_is_found() -> None:
 
 def test_rest_paths_are_no_versions() -> None:
     assert found("client.py", 'get("api/2.0/mlflow/experiments/search")\n') == []
+
+
+def test_the_tag_of_a_custom_image_in_a_section_of_mlflow_is_seen() -> None:
+    document = Document.decode("values.yaml", b"mlflow:\n  image:\n    repository: x/y\n    tag: 2.9.2\n")
+    assert document is not None
+    assert [each.line for each in leftovers([document], {"values.yaml": 4}, {"2.9.2"}, TARGET)] == [4]
 
 
 def test_a_notebook_is_searched() -> None:

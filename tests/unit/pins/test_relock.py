@@ -56,7 +56,7 @@ class Repository:
         target = Target(Version("3.17.2"))
         given = Tools(environment=self.environment, index={}) if tools else None
         proposal = propose(tree, survey(tree), target, docs=False, tools=given)
-        Transactions(tree.root, tree.state).commit("pin", proposal.contents())
+        Transactions(tree.top, tree.state).commit("pin", proposal.contents(tree))
         return proposal
 
 

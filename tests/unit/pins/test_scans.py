@@ -74,6 +74,8 @@ def test_a_document_is_written_back_byte_for_byte(encoding: str) -> None:
 
 def test_binary_is_no_document_and_edits_never_overlap() -> None:
     assert Document.decode("x", b"mlflow\0") is None and Document.decode("x", b"\xff\xfemlflow\xd8") is None
+    old = Document.decode("x", b"mlflow caf\xe9\r\n")
+    assert old is not None and old.text == "mlflow café\r\n" and old.with_text(old.text).raw == old.raw
     document = Document.decode("x", b"abc")
     assert document is not None
     with pytest.raises(AssertionError):

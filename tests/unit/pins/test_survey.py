@@ -131,6 +131,17 @@ def test_what_mlflow_recorded_and_what_is_ignored_stays(repository: Path) -> Non
     assert (repository / ".env").read_text() == "MLFLOW_VERSION=3.17.2\n", "compose reads it although Git does not"
 
 
+def test_a_folder_of_a_repository_shares_its_state(repository: Path) -> None:
+    (repository / "service").mkdir()
+    (repository / "service" / "Dockerfile").write_text("FROM mlflow:2.9.2\n")
+    before = contents(repository)
+    words = [NEW, str(repository / "service"), "--offline", "--yes"]
+    assert CliRunner().invoke(command, words, standalone_mode=False).exception is None
+    assert {path for path, data in contents(repository).items() if data != before[path]} == {"service/Dockerfile"}
+    result = CliRunner().invoke(command, ["--undo", str(repository)], standalone_mode=False)
+    assert result.exception is None and contents(repository) == before
+
+
 def test_a_plain_directory_is_walked(tmp_path: Path) -> None:
     write(tmp_path, (BY_PATH["Dockerfile"],))
     shutil.rmtree(tmp_path / ".git")

@@ -25,6 +25,6 @@ from liftlock.pins.formats.terraform import Terraform
 
 FORMATS: tuple[Format, ...] = (
     TomlLock(), PipfileLock(), CondaLock(), Requirements(), Pyproject(), Pipfile(), SetupCfg(), SetupPy(), MLproject(),
-    ReleaseConfig(), Security(), Dockerfile(), Ci(), Chart(), Conda(), Template(), Values(), Compose(), Kubernetes(),
+    ReleaseConfig(), Security(), Dockerfile(), Ci(), Chart(), Conda(), Values(), Compose(), Kubernetes(), Template(),
     Terraform(), Makefile(), Shell(), Docs(),
 )  # fmt: skip

@@ -20,7 +20,7 @@ class Compose:
 
     def recognises(self, path: PurePosixPath, head: str) -> bool:
         """By name or by its services."""
-        if path.suffix not in (".yml", ".yaml") or "{{" in head:
+        if path.suffix not in (".yml", ".yaml"):
             return False
         return _NAME.search(path.stem) is not None or re.search(r"^services\s*:", head, re.MULTILINE) is not None
 

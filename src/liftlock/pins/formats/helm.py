@@ -37,8 +37,9 @@ class Values:
 
     def recognises(self, path: PurePosixPath, head: str) -> bool:
         """By name."""
+        del head
         named = re.search(r"(?:^|[-_.])values(?:[-_.]|$)", path.stem, re.IGNORECASE)
-        return path.suffix in (".yml", ".yaml") and named is not None and "{{" not in head
+        return path.suffix in (".yml", ".yaml") and named is not None
 
     def find(self, text: str) -> list[Pin]:
         """`image.tag` and `image.digest` beside MLflow's repository or below a section `mlflow`."""
@@ -46,7 +47,7 @@ class Values:
 
 
 class Template:
-    """A template of a chart, or another YAML file with `{{ ... }}` in it: taken line by line."""
+    """A template of a chart, or another file with `{{ ... }}` in it that no other format has: taken line by line."""
 
     name = "helm template"
     group = Group.PINS

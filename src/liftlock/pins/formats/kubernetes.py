@@ -22,7 +22,7 @@ class Kubernetes:
 
     def recognises(self, path: PurePosixPath, head: str) -> bool:
         """By content, or by the name of a kustomization."""
-        if path.suffix not in (".yml", ".yaml") or "{{" in head:
+        if path.suffix not in (".yml", ".yaml"):
             return False
         if path.stem.lower() == "kustomization":
             return True

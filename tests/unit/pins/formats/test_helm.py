@@ -20,6 +20,19 @@ def test_a_template_is_taken_line_by_line() -> None:
     assert_sample(Template(), "chart/templates/job.yaml")
 
 
+def test_values_with_marks_inside_strings_are_still_values() -> None:
+    text = "host: '{{ .Release.Name }}'\nimage:\n  repository: ghcr.io/mlflow/mlflow\n  tag: v2.9.2\n"
+    found = owner("values.yaml", text)
+    assert found is not None and found.name == "helm values"
+    assert moved(Values(), text) == text.replace("2.9.2", "3.17.2")
+
+
+def test_a_template_by_another_name_is_taken_line_by_line() -> None:
+    text = "services:\n{% for x in y %}\n  image: x/mlflow:v2.9.2\n{% endfor %}\n"
+    found = owner("compose.yml", text)
+    assert found is not None and moved(found, text) == text.replace("2.9.2", "3.17.2")
+
+
 def test_another_charts_app_version_stays() -> None:
     assert owner("Chart.yaml", "name: airflow\nappVersion: 2.9.2\n") is None
 
