@@ -11,7 +11,9 @@ import os
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 
 import msgspec
@@ -33,6 +35,7 @@ from liftlock.releases.uv import IndexUnreachable, explain, uv
 
 FIRST = Release(version="1.0.0")
 _PARALLEL = 2
+_BATCH = 6
 _LEFTOVER = 3600.0
 _ENTRY = dict[str, dict[str, tuple[str, str]]]
 
@@ -136,14 +139,17 @@ class Refresher:
                     path.replace(self._kept / path.name)
 
     def _read(self, order: Sequence[Release], missing: dict[str, str]) -> dict[Release, Facts]:
-        """Facts of every release, in two processes, each with a run of neighbours: they share most files."""
+        """Facts of every release, in two processes."""
         found: dict[Release, Facts] = {}
         paths = {each: path for each in order if (path := self._distribution(each)) is not None}
-        half = (len(paths) + 1) // 2
-        runs = [list(paths.items())[:half], list(paths.items())[half:]]
-        with ProcessPoolExecutor(_PARALLEL, initializer=_prepare) as pool:
-            # one process per run would leave a lone worker at the end; small batches keep neighbours together too
-            batches = [run[i : i + 6] for run in runs for i in range(0, len(run), 6)]
+        # batches of neighbours, which share most files; small ones, so that no worker is left alone at the end
+        runs = list(paths.items())
+        batches = [runs[i : i + _BATCH] for i in range(0, len(runs), _BATCH)]
+        if not batches:
+            return {}
+        # spawned, not forked: a thread that draws progress may hold a lock at this moment
+        workers, spawn = min(_PARALLEL, len(batches)), get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_prepare) as pool:
             futures = {
                 pool.submit(_facts_of, [(each.version, str(path)) for each, path in batch]): batch for batch in batches
             }
@@ -151,7 +157,14 @@ class Refresher:
                 ended, _ = wait(futures, return_when=FIRST_COMPLETED)
                 for future in ended:
                     batch = futures.pop(future)
-                    for (release, _), outcome in zip(batch, future.result(), strict=True):
+                    try:
+                        outcomes = future.result()
+                    except BrokenProcessPool:
+                        raise ReleaseError(
+                            "a process that read releases was killed; what was read so far is kept",
+                            hint="Run `liftlock releases refresh` again: it goes on where it stopped.", retryable=True,
+                        ) from None  # fmt: skip
+                    for (release, _), outcome in zip(batch, outcomes, strict=True):
                         if isinstance(outcome, str):
                             missing[release.version] = outcome
                         else:

@@ -145,3 +145,26 @@ def test_a_damaged_own_catalogue_leaves_the_shipped_one_usable(cache: Path) -> N
     assert "cli.json.xz" in warning and "shipped catalogue" in warning
     result = run("list", "--filter", "2.9.2")
     assert result.exception is None and "warning:" in result.output
+
+
+def test_a_killed_reader_is_said_and_the_next_run_goes_on(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = prepared(cache)
+    wanted = [Release.parse("1.0.0"), Release.parse("1.1.0")]
+    monkeypatch.setenv("LIFTLOCK_CRASH_AT", "after:keep release facts")
+    with pytest.raises(ReleaseError, match="was killed") as caught:
+        Refresher(cache).refresh(cache / "catalogue", wanted=wanted)
+    assert caught.value.retryable
+    kept = {path: path.stat().st_mtime_ns for path in place.glob("*.facts*")}
+    assert kept and not (cache / "catalogue").exists()
+    monkeypatch.delenv("LIFTLOCK_CRASH_AT")
+    assert Refresher(cache).refresh(cache / "catalogue", wanted=wanted).releases == ("1.0.0", "1.1.0")
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "what was read is not read again"
+
+
+def test_a_half_written_catalogue_is_none(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared(cache)
+    wanted = [Release.parse("1.0.0")]
+    Refresher(cache).refresh(cache / "catalogue", wanted=wanted)
+    (cache / "catalogue" / "index.json").unlink()  # what a kill in the middle of writing leaves
+    own, warning = current(cache)
+    assert (len(own.releases) > 100, warning) == (True, "")
