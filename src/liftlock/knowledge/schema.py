@@ -28,11 +28,15 @@ class Cost(Value, frozen=True):
 
 
 class Effect(Value, frozen=True):
-    """One revision: tables whose old rows may change (with the reason), columns that go away, and costs."""
+    """One revision: tables whose old rows may change (with the reason), columns that go away, and costs.
+
+    `grows` names those of `rows` that may have more rows afterwards than before.
+    """
 
     title: str
     source: str
     rows: dict[str, str]
+    grows: tuple[str, ...] = ()
     columns: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - msgspec copies an empty default
     cost: tuple[Cost, ...] = ()
 
@@ -56,6 +60,12 @@ def changed_tables(chain: Role, revisions: Iterable[str]) -> dict[str, str]:
         if known is not None:
             found.update({table: f"{revision}: {reason}" for table, reason in known.rows.items()})
     return found
+
+
+def growing_tables(chain: Role, revisions: Iterable[str]) -> frozenset[str]:
+    """Tables of `changed_tables` to which these revisions add rows."""
+    known = (effect(chain, revision) for revision in revisions)
+    return frozenset(table for each in known if each is not None for table in each.grows)
 
 
 def dropped_columns(chain: Role, revisions: Iterable[str]) -> dict[str, frozenset[str]]:
