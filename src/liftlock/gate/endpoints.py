@@ -39,7 +39,7 @@ class Classifier:
         prefix = static_prefix.rstrip("/")
         for read in reads:
             # Flask answers HEAD wherever it answers GET.
-            for verb in (("GET", "HEAD") if read.verb == "GET" else (read.verb,)):
+            for verb in ("GET", "HEAD") if read.verb == "GET" else (read.verb,):
                 for path in _paths(read, prefix):
                     if "{" in path:
                         pieces = [re.escape(piece) for piece in _PLACEHOLDER.split(path)]

@@ -38,7 +38,7 @@ class Address(Value, frozen=True):
 
 
 class Switch(Value, frozen=True):
-    """The last committed switch: who asked (the holder of the hold), the generation it ended in, from where to where."""
+    """The last committed switch: who held, the generation it led to, from where to where, when."""
 
     holder: str
     generation: int

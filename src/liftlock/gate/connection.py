@@ -1,0 +1,301 @@
+"""A client's connection: requests read one after the other, bodies streamed, answers passed back in order."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, cast
+
+from liftlock import clock
+from liftlock.gate import head
+from liftlock.gate.chunks import BadChunk, Chunks
+from liftlock.gate.exchange import Exchange
+from liftlock.gate.upstream import established
+
+if TYPE_CHECKING:
+    from liftlock.gate.core import Gate
+
+# How much of a body, or of requests sent ahead, is kept while it cannot be sent on.
+_AHEAD = 65_536
+_LINGER = 2.0
+_NEVER = float("inf")
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client. `deadline` is the moment (monotonic seconds) at which it is cut off unless it acts."""
+
+    __slots__ = (
+        "_body_deadline", "_buffer", "_choked", "_chunks", "_left", "_looping", "_paused", "_scanned", "closing",
+        "deadline", "exchange", "gate", "peer", "scheme", "transport",
+    )  # fmt: skip
+
+    def __init__(self, gate: Gate, *, tls: bool) -> None:
+        self.gate = gate
+        self.scheme = b"https" if tls else b"http"
+        self.transport: asyncio.Transport
+        self.peer = b""
+        self.exchange: Exchange | None = None
+        self.deadline = _NEVER
+        self.closing = False
+        self._buffer = b""
+        self._scanned = 0
+        self._left = 0
+        self._chunks: Chunks | None = None
+        self._paused = False
+        self._choked = False
+        self._looping = False
+        self._body_deadline = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the client in, unless the gate is full."""
+        self.transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0].encode() if peer else b"unknown"
+        if not self.gate.enter(self):
+            self.closing = True
+            self.transport.write(self.gate.message(503, "it serves as many connections as it may", keep=False))
+            self.transport.close()
+            return
+        self._idle()
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request: of the body that is being sent on, or of what comes next."""
+        if self.closing:
+            return
+        exchange = self.exchange
+        if exchange is not None and not exchange.complete:
+            self._body(exchange, data)
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        if exchange is None and not self._choked:
+            self._next()
+        elif len(self._buffer) > _AHEAD:
+            self.pause()
+
+    def eof_received(self) -> bool:
+        """The client sends no more. It may still wait for its answer; while held, it counts as gone."""
+        exchange = self.exchange
+        if exchange is None or not exchange.complete or exchange.held_since:
+            return False
+        exchange.keep = False
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, and with it what it asked for, as far as that is still ours to stop."""
+        del exc
+        self.closing = True
+        self.gate.leave(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            self.gate.abandon(exchange)
+
+    def pause_writing(self) -> None:
+        """The client takes its answer more slowly than it comes."""
+        self._choked = True
+        self.deadline = clock.monotonic() + self.gate.limits.stall
+        if self.exchange is not None and self.exchange.connection is not None:
+            self.exchange.connection.stop_reading()
+
+    def resume_writing(self) -> None:
+        """Go on reading the answer, or with the next request."""
+        self._choked = False
+        self.deadline = _NEVER
+        if self.exchange is None:
+            self._after()
+        elif self.exchange.connection is not None:
+            self.exchange.connection.go_on_reading()
+
+    def pause(self) -> None:
+        """Read no more from the client for now."""
+        if not self._paused and not self.closing:
+            self._paused = True
+            self.transport.pause_reading()
+            exchange = self.exchange
+            if exchange is not None and not exchange.complete:
+                self.deadline = _NEVER  # not the client's fault
+
+    def resume(self) -> None:
+        """Read from the client again."""
+        if self._paused and not self.closing:
+            self._paused = False
+            self.transport.resume_reading()
+            exchange = self.exchange
+            if exchange is not None and not exchange.complete:
+                self._body_deadline = clock.monotonic() + self.gate.limits.body_grace
+                self.deadline = self._body_deadline
+
+    def present(self) -> bool:
+        """Whether the client is still there, asked of the kernel: data may lie unread before its farewell."""
+        if self.closing:
+            return False
+        sock = self.transport.get_extra_info("socket")
+        return sock is None or established(cast("socket.socket", sock))
+
+    def buffered(self) -> int:
+        """Bytes sent ahead and kept."""
+        return len(self._buffer)
+
+    def pass_on(self, exchange: Exchange, data: bytes) -> None:
+        """Pass a part of the answer to the client."""
+        exchange.answered = True
+        if not exchange.gone and not self.closing:
+            self.transport.write(data)
+
+    def answered(self, exchange: Exchange) -> None:
+        """The answer is complete: the next request, or the end of the connection."""
+        if self.exchange is not exchange:
+            return
+        self.exchange = None
+        if self.closing:
+            return
+        if not exchange.keep:
+            self._end(linger=not exchange.complete)
+            return
+        if not self._choked:
+            self._after()
+
+    def respond(self, exchange: Exchange, status: int, reason: str) -> None:
+        """Answer a request that was not, or not successfully, sent on."""
+        exchange.status = status
+        if exchange.answered:
+            self.closing = True
+            self.transport.abort()  # half an answer cannot be taken back
+            return
+        keep = exchange.keep = exchange.keep and exchange.complete
+        raw = self.gate.message(status, reason, keep=keep, bodiless=exchange.head.method == b"HEAD")
+        self.pass_on(exchange, raw)
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer what is no request, and end the connection: what follows on it has no clear beginning."""
+        if not self.closing:
+            self.transport.write(self.gate.message(status, reason, keep=False))
+            self._end(linger=True)
+
+    def expire(self) -> None:
+        """The deadline has passed: say so where that makes sense, and let go."""
+        exchange = self.exchange
+        if self.closing or (exchange is not None and exchange.answered):
+            self.transport.abort()
+        elif exchange is not None:
+            self.gate.slow(exchange)
+            self.closing = True
+            self.transport.write(self.gate.message(408, "the request's body did not arrive in time", keep=False))
+            self.transport.close()
+        elif self._choked:
+            self.transport.abort()
+        elif self._buffer:
+            self.gate.metrics.timed_out += 1
+            self.refuse(408, "the request did not arrive in time")
+        else:
+            self.transport.close()
+
+    def _after(self) -> None:
+        if self.closing:
+            return
+        self.resume()
+        if self._buffer:
+            self.deadline = clock.monotonic() + self.gate.limits.head
+            self._next()
+        if self.exchange is None and not self._buffer:
+            self._idle()
+
+    def _idle(self) -> None:
+        self.deadline = clock.monotonic() + self.gate.limits.idle
+        self.gate.idle[self] = None
+
+    def _end(self, *, linger: bool) -> None:
+        self.closing = True
+        self._buffer = b""
+        if linger and self.transport.can_write_eof():
+            # Closing with unread data would reset the connection and could take the answer back.
+            self.transport.write_eof()
+            if self._paused:
+                self.transport.resume_reading()
+            self.deadline = clock.monotonic() + _LINGER
+        else:
+            self.transport.close()
+
+    def _next(self) -> None:
+        if self._looping:
+            return
+        self._looping = True
+        try:
+            while self.exchange is None and self._buffer and not self.closing and not self._choked:
+                if not self._one():
+                    break
+        finally:
+            self._looping = False
+
+    def _one(self) -> bool:
+        """Take one request out of the buffer; False when its head is not complete, or is refused."""
+        gate, data = self.gate, self._buffer
+        end = data.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        if end < 0 or end + 4 > gate.limits.head_bytes:
+            self._partial(data, too_long=end >= 0)
+            return False
+        end += 4
+        self._scanned = 0
+        gate.idle.pop(self, None)
+        try:
+            parsed = head.parse(data[:end], peer=self.peer, scheme=self.scheme)
+        except head.Rejected as rejected:
+            gate.rejected(self, rejected.status)
+            self.refuse(rejected.status, rejected.reason)
+            return False
+        self._buffer = b""
+        exchange = Exchange(
+            self, parsed, write=not gate.classifier.reads(parsed.method, parsed.path), started=clock.monotonic()
+        )
+        self.exchange = exchange
+        rest = data[end:]
+        if exchange.complete:
+            self._buffer = rest
+            self.deadline = _NEVER
+        else:
+            self._left = parsed.length
+            self._chunks = Chunks() if parsed.length == head.CHUNKED else None
+            self._body_deadline = self.deadline = exchange.started + gate.limits.body_grace
+            if rest and not self._body(exchange, rest):
+                return False
+        gate.admit(exchange)
+        return True
+
+    def _partial(self, data: bytes, *, too_long: bool) -> None:
+        if too_long or len(data) >= self.gate.limits.head_bytes:
+            self.gate.rejected(self, 431)
+            self.refuse(431, "the request head is too long")
+        elif data.count(b"\n", self._scanned) != data.count(b"\r\n", max(0, self._scanned - 1)):
+            self.gate.rejected(self, 400)
+            self.refuse(400, "malformed request head: a bare line feed")
+        else:
+            if not self._scanned:
+                self.gate.idle.pop(self, None)
+                self.deadline = clock.monotonic() + self.gate.limits.head
+            self._scanned = len(data)
+
+    def _body(self, exchange: Exchange, data: bytes) -> bool:
+        """Send a part of the body on; False when it is malformed and the connection was ended."""
+        # A minimum rate over the whole body: a client that trickles bytes would keep a drain waiting for ever.
+        self._body_deadline += len(data) / self.gate.limits.body_rate
+        self.deadline = self._body_deadline
+        if self._chunks is not None:
+            try:
+                data, rest = self._chunks.feed(data)
+            except BadChunk as error:
+                self.gate.broken(exchange, str(error))
+                return False
+            exchange.complete = self._chunks.done
+        else:
+            rest = b""
+            if len(data) > self._left:
+                data, rest = data[: self._left], data[self._left :]
+            self._left -= len(data)
+            exchange.complete = self._left == 0
+        if exchange.complete:
+            self._buffer = rest
+            self.deadline = _NEVER
+        if data:
+            exchange.send(data)
+            if exchange.connection is None and exchange.pending_bytes > _AHEAD:
+                self.pause()
+        return True

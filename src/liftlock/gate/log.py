@@ -1,0 +1,105 @@
+"""The access log: one JSON line a request, written off the event loop, rotated by size."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+
+from liftlock.files import PRIVATE_FILE
+
+_BUFFER = 4 << 20
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """One request: when it began (seconds since 1970), who sent it, what, how it ended, how long (ms) it took.
+
+    `path` has no query. `agent` is the User-Agent, `client` X-MLflow-Client-Version. `held` is the part of `ms` spent
+    waiting in a hold. `to` is the upstream, empty when the gate answered by itself; status 499: the client left.
+    """
+
+    at: float
+    peer: str
+    verb: str
+    path: str
+    read: bool
+    status: int
+    ms: float
+    held: float = 0.0
+    agent: str = ""
+    client: str = ""
+    to: str = ""
+
+
+class AccessLog:
+    """Collects lines and writes them from a thread; a full disk costs lines (`lost`), never requests."""
+
+    def __init__(self, path: Path, *, max_bytes: int, files: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._files = files
+        self._encoder = msgspec.json.Encoder()
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._busy = False
+        self.lost = 0
+
+    def add(self, line: Line) -> None:
+        """Take one line; it is written at the next flush."""
+        raw = self._encoder.encode(line)
+        if self._size > _BUFFER:
+            self.lost += 1
+            return
+        self._size += len(raw) + 1
+        self._lines.append(raw)
+
+    async def flush(self) -> None:
+        """Write what has been collected, unless a write is still under way."""
+        if self._busy or not self._lines:
+            return
+        lines = self._take()
+        self._busy = True
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._write, b"\n".join(lines) + b"\n")
+        except OSError:
+            self.lost += len(lines)
+        finally:
+            self._busy = False
+
+    def close(self) -> None:
+        """Write the rest, at the end of the process."""
+        if lines := self._take():
+            try:
+                self._write(b"\n".join(lines) + b"\n")
+            except OSError:
+                self.lost += len(lines)
+
+    def _take(self) -> list[bytes]:
+        lines, self._lines, self._size = self._lines, [], 0
+        return lines
+
+    def _write(self, data: bytes) -> None:
+        # Opened for every write, so that an outside rotation is followed too.
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            size = os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+        if size >= self._max_bytes:
+            self._rotate()
+
+    def _rotate(self) -> None:
+        for number in range(self._files - 1, 0, -1):
+            older = self._numbered(number)
+            if older.exists():
+                older.replace(self._numbered(number + 1))
+        self._path.replace(self._numbered(1))
+        self._numbered(self._files).unlink(missing_ok=True)
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")

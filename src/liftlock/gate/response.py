@@ -1,0 +1,71 @@
+"""Heads of the upstream's answers: how long the body is, and whether the connection can be used again."""
+
+from __future__ import annotations
+
+import re
+
+_HEAD = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n"
+    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
+)
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CONNECTION = re.compile(rb"\r\n(?:connection|keep-alive):[^\r]*", re.IGNORECASE)
+CHUNKED = -1
+UNTIL_CLOSE = -2
+
+
+class BadAnswer(Exception):
+    """The upstream's answer cannot be framed."""
+
+
+class Answer:
+    """One answer's head. `length` is the body's size in bytes, CHUNKED or UNTIL_CLOSE; `raw` has no Connection line."""
+
+    __slots__ = ("keep", "length", "one_zero", "raw", "status")
+
+    def __init__(self, status: int, raw: bytes, length: int, *, keep: bool, one_zero: bool) -> None:
+        self.status = status
+        self.raw = raw
+        self.length = length
+        self.keep = keep
+        self.one_zero = one_zero
+
+    @property
+    def interim(self) -> bool:
+        """Whether another answer follows (`100 Continue`)."""
+        return self.status < 200
+
+
+def parse(raw: bytes, *, to_head: bool) -> Answer:
+    """The answer's head in `raw` (through its empty line); `to_head`: it answers a HEAD. Raises BadAnswer."""
+    match = _HEAD.fullmatch(raw)
+    if match is None:
+        raise BadAnswer("malformed head")
+    minor, code, block = match.groups()
+    status = int(code)
+    low = b"\r\n" + block.lower()
+    one_zero = minor == b"0"
+    keep = not one_zero
+    if b"\r\nconnection:" in low or b"\r\nkeep-alive:" in low:
+        connection = b",".join(re.findall(rb"\r\nconnection:([^\r]*)", low))
+        tokens = {token.strip() for token in connection.split(b",")}
+        keep = b"close" not in tokens and (keep or b"keep-alive" in tokens)
+        raw = _CONNECTION.sub(b"", raw)
+    length = _length(low)
+    if to_head or status < 200 or status in (204, 304):
+        length = 0
+    return Answer(status, raw, length, keep=keep and length != UNTIL_CLOSE, one_zero=one_zero)
+
+
+def _length(low: bytes) -> int:
+    codings = re.findall(rb"\r\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*(?=\r\n)", low)
+    lengths = set(re.findall(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r\n)", low))
+    if codings:
+        if lengths or codings != [b"chunked"]:
+            raise BadAnswer("unclear framing")
+        return CHUNKED
+    if not lengths:
+        return UNTIL_CLOSE
+    if len(lengths) > 1 or not _LENGTH.fullmatch(value := lengths.pop()):
+        raise BadAnswer("unclear Content-Length")
+    return int(value)

@@ -1,0 +1,311 @@
+"""The way to an upstream: its connections, kept for reuse, and the exact number of requests in flight on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, cast
+
+from liftlock import clock
+from liftlock.gate import response
+from liftlock.gate.chunks import BadChunk, Chunks
+from liftlock.gate.model import Address, Side
+
+if TYPE_CHECKING:
+    from liftlock.gate.exchange import Exchange
+
+_HEAD_MAX = 65_536
+_TCP_ESTABLISHED = 1
+
+
+def established(sock: socket.socket) -> bool:
+    """Whether the kernel holds both directions of a TCP connection open; false as soon as the peer's FIN arrived."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_ESTABLISHED
+    except OSError:
+        return False
+
+
+class Upstream:
+    """One server behind the gate. `reads` and `writes` are in flight: sent, or being connected for, not yet answered.
+
+    A retired upstream gets no new request; its connections are closed instead of being kept.
+    """
+
+    def __init__(self, address: Address, *, reuse: float) -> None:
+        self.address = address
+        self.reads = 0
+        self.writes = 0
+        self.retired = False
+        self.busy: set[UpstreamConnection] = set()
+        self._reuse = reuse
+        self._idle: list[UpstreamConnection] = []
+
+    def side(self) -> Side:
+        """Its counts as a value."""
+        return Side(address=self.address, reads=self.reads, writes=self.writes)
+
+    def count(self, *, write: bool, by: int) -> None:
+        """One request more or less in flight."""
+        if write:
+            self.writes += by
+        else:
+            self.reads += by
+
+    def take(self, *, write: bool) -> UpstreamConnection | None:
+        """A connection that is surely open still, the one used last; None when there is none."""
+        now = clock.monotonic()
+        while self._idle:
+            connection = self._idle.pop()
+            fresh = now - connection.idle_since < self._reuse and not connection.closing
+            # A write must not meet a connection that is being closed: nobody could tell whether it was done.
+            if fresh and (not write or established(connection.socket)):
+                return connection
+            connection.close()
+        return None
+
+    def give(self, connection: UpstreamConnection) -> None:
+        """Keep a connection whose answer is complete."""
+        if self.retired:
+            connection.close()
+            return
+        connection.idle_since = clock.monotonic()
+        self._idle.append(connection)
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection was lost."""
+        self.busy.discard(connection)
+        with contextlib.suppress(ValueError):
+            self._idle.remove(connection)
+
+    def trim(self) -> None:
+        """Close connections idle for too long."""
+        now = clock.monotonic()
+        keep = [each for each in self._idle if now - each.idle_since < self._reuse and not each.closing]
+        for each in self._idle:
+            if each not in keep:
+                each.close()
+        self._idle = keep
+
+    def retire(self) -> None:
+        """No new request goes here: close what is idle; what is busy closes after its answer."""
+        self.retired = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    async def connect(self) -> UpstreamConnection:
+        """A new connection. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
+        family, kind, number, _, address = found[0]
+        sock = socket.socket(family, kind, number)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(sock, address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            _, connection = await loop.create_connection(lambda: UpstreamConnection(self, sock), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to an upstream: one request at a time, its answer passed to the client as it comes."""
+
+    __slots__ = (
+        "_answer", "_buffer", "_chunks", "_left", "_paused", "_upstream", "closing", "exchange", "idle_since", "socket",
+        "transport", "used",
+    )  # fmt: skip
+
+    def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
+        self._upstream = upstream
+        self.socket = sock
+        self.transport: asyncio.Transport
+        self.exchange: Exchange | None = None
+        self.idle_since = 0.0
+        self.used = False
+        self.closing = False
+        self._paused = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._buffer = b""
+        self._answer: response.Answer | None = None
+        self._chunks: Chunks | None = None
+        self._left = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def start(self, exchange: Exchange) -> None:
+        """Send a request."""
+        self._reset()
+        self.exchange = exchange
+        self._upstream.busy.add(self)
+        exchange.begin(self)
+
+    def send(self, data: bytes) -> None:
+        """Send at once what the socket takes, the rest by the loop; then ask for early acknowledgements again.
+
+        uvicorn with several workers sends an answer's head and body in two segments without TCP_NODELAY and waits
+        for our acknowledgement between them: 44 ms, unless TCP_QUICKACK is set, which the kernel forgets each time.
+        """
+        if self.closing:
+            return
+        try:
+            if self.transport.get_write_buffer_size():
+                self.transport.write(data)
+            else:
+                sent = self.socket.send(data)
+                if sent < len(data):
+                    self.transport.write(memoryview(data)[sent:])
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        except BlockingIOError:
+            self.transport.write(data)
+        except OSError:
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Frame the answer and pass it on."""
+        exchange = self.exchange
+        if exchange is None:
+            self.abort()  # nothing was asked
+            return
+        try:
+            while data:
+                if self._answer is None:
+                    data = self._head(exchange, data)
+                else:
+                    data = self._body(exchange, data)
+        except (response.BadAnswer, BadChunk) as error:
+            self.exchange = None
+            self.abort()
+            exchange.client.gate.failed(exchange, f"the server's answer is not HTTP: {error}")
+            return
+        if self.exchange is not None:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def _head(self, exchange: Exchange, data: bytes) -> bytes:
+        data = self._buffer + data if self._buffer else data
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > _HEAD_MAX:
+                raise response.BadAnswer("endless head")
+            self._buffer = data
+            return b""
+        self._buffer = b""
+        end += 4
+        answer = response.parse(data[:end], to_head=exchange.head.method == b"HEAD")
+        if answer.interim:
+            if answer.status == 101:
+                raise response.BadAnswer("it changed the protocol unasked")
+            exchange.client.pass_on(exchange, answer.raw)
+            return data[end:]
+        self._answer = answer
+        self._left = answer.length
+        if answer.length == response.CHUNKED:
+            self._chunks = Chunks()
+        if not exchange.complete or answer.length == response.UNTIL_CLOSE or answer.one_zero:
+            exchange.keep = False
+        exchange.status = answer.status
+        raw = answer.raw if exchange.keep else answer.raw[:-2] + b"Connection: close\r\n\r\n"
+        if answer.length == 0:
+            exchange.client.pass_on(exchange, raw)
+            self._complete(exchange, data[end:])
+            return b""
+        return self._body(exchange, data[end:], raw)
+
+    def _body(self, exchange: Exchange, data: bytes, head: bytes = b"") -> bytes:
+        rest, done = b"", False
+        if self._chunks is not None:
+            data, rest = self._chunks.feed(data)
+            done = self._chunks.done
+        elif self._left != response.UNTIL_CLOSE:
+            if len(data) > self._left:
+                data, rest = data[: self._left], data[self._left :]
+            self._left -= len(data)
+            done = self._left == 0
+        if head or data:
+            exchange.client.pass_on(exchange, head + data if head else data)
+        if done:
+            self._complete(exchange, rest)
+        return b""
+
+    def _complete(self, exchange: Exchange, rest: bytes) -> None:
+        assert self._answer is not None
+        reusable = self._answer.keep and exchange.complete and not rest and not exchange.head.one_zero
+        self.exchange = None
+        self.used = True
+        self.go_on_reading()
+        self._upstream.busy.discard(self)
+        if reusable and not self.closing:
+            self._upstream.give(self)
+        elif exchange.complete:
+            self.close()
+        else:
+            self.abort()
+        exchange.client.gate.finished(exchange)
+
+    def eof_received(self) -> bool:
+        """The server closes: nothing of ours is kept open for it."""
+        self.closing = True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """An answer may end with the connection; otherwise a request in flight has failed."""
+        del exc
+        self.closing = True
+        self._upstream.forget(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            return
+        gate = exchange.client.gate
+        if self._answer is not None and self._left == response.UNTIL_CLOSE:
+            gate.finished(exchange)
+        elif self.used and not exchange.answered and self._answer is None and gate.retry(exchange):
+            return
+        else:
+            gate.failed(exchange, "the server closed the connection before its answer was complete")
+
+    def pause_writing(self) -> None:
+        """The server takes the body more slowly than the client sends it."""
+        if self.exchange is not None:
+            self.exchange.client.pause()
+
+    def resume_writing(self) -> None:
+        """Go on reading from the client."""
+        if self.exchange is not None:
+            self.exchange.client.resume()
+
+    def stop_reading(self) -> None:
+        """Let the answer wait: the client is slow."""
+        if not self._paused and not self.closing:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Take more of the answer."""
+        if self._paused:
+            self._paused = False
+            if not self.closing:
+                self.transport.resume_reading()
+
+    def close(self) -> None:
+        """End the connection in good order."""
+        self.closing = True
+        self.transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.closing = True
+        self.transport.abort()
+
+    def finish_sending(self) -> None:
+        """Tell the server that no more of the request comes."""
+        if not self.closing and self.transport.can_write_eof():
+            self.transport.write_eof()
