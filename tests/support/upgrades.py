@@ -65,7 +65,7 @@ class Deployment:
         # Few retries: a 2.22 client finds no spans of traces whose files never arrived, and would ask for minutes.
         few = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         env = clean_environment({"MLFLOW_TRACKING_URI": self.url, **few, **self.login})
-        words = [releases.environment(version).python, "-c", script]
+        words: list[str | Path] = [releases.environment(version).python, "-c", script]
         return run(words, timeout=180, env=env, what=f"client of {version}").stdout.strip().splitlines()[-1]
 
 
@@ -123,14 +123,14 @@ def copied(uri: StoreUri, role: Role, server: PostgresServer | None) -> StoreUri
     with psycopg.connect(uri.reveal()) as connection:
         programs = postgresql_tools.find_tools(connection.info.server_version // 10000)
     assert programs is not None
-    old, new = parameters(uri), parameters(target)
+    source, into = parameters(uri), parameters(target)
     dump = subprocess.run(
-        [programs.path("pg_dump"), "-Fc", f"--dbname={postgresql_tools.target(old)}"],
-        env=postgresql_tools.environment(old), check=True, capture_output=True,
+        [programs.path("pg_dump"), "-Fc", f"--dbname={postgresql_tools.target(source)}"],
+        env=postgresql_tools.environment(source), check=True, capture_output=True,
     )  # fmt: skip
     subprocess.run(
-        [programs.path("pg_restore"), f"--dbname={postgresql_tools.target(new)}"],
-        env=postgresql_tools.environment(new), check=True, input=dump.stdout, capture_output=True,
+        [programs.path("pg_restore"), f"--dbname={postgresql_tools.target(into)}"],
+        env=postgresql_tools.environment(into), check=True, input=dump.stdout, capture_output=True,
     )  # fmt: skip
     return target
 
