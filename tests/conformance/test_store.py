@@ -22,6 +22,7 @@ from liftlock.stores.interface import Store
 from liftlock.stores.opening import open_store
 from tests.support.harness import HARNESSES, StoreHarness, make_harness
 from tests.support.mlflow_schema import AUTH_REVISION, REVISION, data
+from tests.support.snapshots import held
 
 StoreFactory = Callable[..., Store]
 
@@ -245,7 +246,7 @@ def test_snapshot_says_what_it_holds(harness: StoreHarness, store: Store, direct
     snapshot = store.snapshot(directory)
     assert (snapshot.role, snapshot.engine) == (Role.TRACKING, harness.engine)
     assert (snapshot.revision, snapshot.version_table) == (REVISION, "alembic_version")
-    assert snapshot.fingerprint.differences(store.fingerprint()) == ()
+    assert held(store, snapshot, directory).differences(store.fingerprint()) == ()
     assert snapshot.seconds > 0
     _check_files(snapshot, directory)
     assert from_json(to_json(snapshot), StoreSnapshot) == snapshot
@@ -258,7 +259,7 @@ def test_restore_into_scratch_gives_an_equal_database(harness: StoreHarness, sto
     scratch.restore(snapshot, directory)
     try:
         assert scratch.exists()
-        assert scratch.fingerprint().differences(snapshot.fingerprint) == ()
+        assert scratch.fingerprint().differences(held(store, snapshot, directory)) == ()
         assert scratch.schema_dump() == store.schema_dump()
         assert scratch.revision() == REVISION
         assert scratch.check_integrity() == ()
@@ -292,7 +293,7 @@ def test_restore_takes_everything_back(harness: StoreHarness, store: Store, dire
     assert store.schema_dump() != schema
     for _ in range(2):  # a repeated call ends alike
         store.restore(snapshot, directory)
-        assert store.fingerprint().differences(snapshot.fingerprint) == ()
+        assert store.fingerprint().differences(held(store, snapshot, directory)) == ()
         assert store.schema_dump() == schema
         assert store.revision() == REVISION
     _check_files(snapshot, directory)
@@ -308,7 +309,7 @@ def test_auth_goes_through_snapshot_and_restore(
     )  # fmt: skip
     harness.execute(auth, "DELETE FROM experiment_permissions")
     auth.restore(snapshot, directory)
-    assert auth.fingerprint().differences(snapshot.fingerprint) == ()
+    assert auth.fingerprint().differences(held(auth, snapshot, directory)) == ()
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "grow", "missing"])
@@ -336,7 +337,7 @@ def test_a_damaged_snapshot_is_refused_and_nothing_changes(
         path.write_bytes(raw)
     assert store.fingerprint().differences(before) == ()
     store.restore(snapshot, directory)
-    assert store.fingerprint().differences(snapshot.fingerprint) == ()
+    assert store.fingerprint().differences(held(store, snapshot, directory)) == ()
 
 
 def test_snapshot_while_others_write_is_of_one_moment(harness: StoreHarness, store: Store, directory: Path) -> None:
@@ -370,7 +371,7 @@ def test_snapshot_while_others_write_is_of_one_moment(harness: StoreHarness, sto
     scratch = store.scratch("moment")
     scratch.restore(snapshot, directory)
     try:
-        assert scratch.fingerprint().differences(snapshot.fingerprint) == ()
+        assert scratch.fingerprint().differences(held(store, snapshot, directory)) == ()
         (row,) = scratch.rows("SELECT max(n) AS n, count(*) AS rows FROM ledger")
         assert row["n"] == row["rows"] >= 3
         values = {row["start_time"] for row in scratch.rows("SELECT start_time FROM runs")}
@@ -419,9 +420,9 @@ def test_restore_killed_anywhere_leaves_old_or_new_and_can_be_repeated(
         assert _restore_elsewhere(store, snapshot, directory, LIFTLOCK_CRASH_AT=point) == -signal.SIGKILL, point
         assert store.exists(), point
         now = store.fingerprint()
-        assert now.differences(old) == () or now.differences(snapshot.fingerprint) == (), point
+        assert now.differences(old) == () or now.differences(held(store, snapshot, directory)) == (), point
         store.restore(snapshot, directory)
-        assert store.fingerprint().differences(snapshot.fingerprint) == (), point
+        assert store.fingerprint().differences(held(store, snapshot, directory)) == (), point
         assert store.check_integrity() == (), point
 
 

@@ -20,6 +20,8 @@ from liftlock.backup.sealing import Identities, Opener
 from liftlock.effects import side_effect
 from liftlock.errors import BackupError
 from liftlock.files import remove_tree
+from liftlock.model.deployment import Role
+from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.secret import Secret
 from liftlock.model.snapshot import ArtifactSnapshot, BackupSet, StoreSnapshot
 
@@ -90,7 +92,12 @@ def set_keep(directory: Path, key: str, *, keep: bool, by: str | None = None) ->
 
 
 def set_verified(directory: Path, manifest: BackupSet, at: datetime) -> BackupSet:
-    """Record that a set was restored and compared at this time."""
+    """Record that a set was restored and compared at this time, with the fingerprints found.
+
+    Raises BackupError when a database has none: nothing could be compared with such a set later.
+    """
+    if missing := [snapshot.role for snapshot in manifest.stores if snapshot.fingerprint is None]:
+        raise BackupError(f"backup {manifest.id} has no fingerprint of the {missing[0]} database")
     return _replace(directory, msgspec.structs.replace(manifest, verified_at=at), "verified")
 
 
@@ -101,6 +108,19 @@ def _replace(directory: Path, manifest: BackupSet, what: str) -> BackupSet:
     except OSError as error:
         raise BackupError(f"backup {manifest.id} cannot be marked: {error.strerror}") from error
     return manifest
+
+
+def fingerprint_of(manifest: BackupSet, role: Role) -> Fingerprint:
+    """The fingerprint of a database of a verified set. Raises BackupError where the set lacks it or is unverified."""
+    saved = manifest.store(role)
+    if saved is None:
+        raise BackupError(f"backup {manifest.id} holds no {role.value} database", hint="Choose a set that does.")
+    if manifest.verified_at is None or saved.fingerprint is None:
+        raise BackupError(
+            f"backup {manifest.id} was never verified, so nothing can be compared with it",
+            hint=f"Run `liftlock backup verify {manifest.id}` first.",
+        )
+    return saved.fingerprint
 
 
 def passphrase_digest(passphrase: Secret, salt: str) -> str:

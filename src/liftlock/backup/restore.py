@@ -12,7 +12,7 @@ from liftlock.backup.integrity import damages
 from liftlock.backup.inventory import read_inventory
 from liftlock.backup.sealing import Identities
 from liftlock.effects import side_effect
-from liftlock.errors import BackupError
+from liftlock.errors import BackupError, StoreCorrupt
 from liftlock.model.deployment import Role
 from liftlock.model.progress import Observer, silent
 from liftlock.model.secret import redact
@@ -48,7 +48,7 @@ def restore(
     """Replace the databases by those of a set and put its artifacts back; extra artifacts stay.
 
     The caller has proven that nobody has the databases open. Every file of the set is checked before anything is
-    touched, every database is compared by fingerprint after. A repeated call finishes what a crash interrupted.
+    touched, every database is compared with what was saved after. A repeated call finishes what a crash interrupted.
     Raises BackupError (damaged, locked or unknown set, a target the set knows nothing of, a database that differs
     after its restore), StoreError or ArtifactError.
     """
@@ -81,13 +81,13 @@ def restore(
                 continue
             with reader(snapshot) as place, side_effect(f"restore {snapshot.role}"):
                 store.restore(snapshot, place, observer=observer)
-            different = store.fingerprint(observer=observer).differences(snapshot.fingerprint)
-            if different:
+            try:
+                rows[snapshot.role] = store.prove(snapshot, observer=observer).rows
+            except StoreCorrupt as error:
                 raise BackupError(
-                    f"the {snapshot.role} database was restored, but differs from what was saved in {different[0]}",
+                    f"the {snapshot.role} database was restored, but it is not what was saved: {error.message}",
                     hint="Somebody may have written to it meanwhile: stop every writer and restore again.",
-                )
-            rows[snapshot.role] = snapshot.fingerprint.rows
+                ) from error
     return Restored(rows, written, tuple(left))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from liftlock import clock
 from liftlock.backup import catalog
 from liftlock.backup.integrity import damages
@@ -14,6 +16,7 @@ from liftlock.effects import side_effect
 from liftlock.errors import BackupError, LiftlockError
 from liftlock.model.deployment import Role
 from liftlock.model.finding import Finding, Outcome
+from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.progress import Observer, silent
 from liftlock.model.snapshot import StoreSnapshot
 from liftlock.stores.interface import Store
@@ -56,16 +59,19 @@ def verify(
     )
     if wrong:
         return tuple(found)
+    proven: list[StoreSnapshot] = []
     try:
         with catalog.opened_set(directory, manifest, identities) as reader:
             for snapshot in manifest.stores:
-                found.append(_restored(snapshot, stores.get(snapshot.role), reader, observer))
+                finding, fingerprint = _restored(snapshot, stores.get(snapshot.role), reader, observer)
+                found.append(finding)
+                proven.append(msgspec.structs.replace(snapshot, fingerprint=fingerprint))
     except BackupError as error:
         for snapshot in manifest.stores:
             code = f"restore-{snapshot.role}"
             found.append(_finding(code, _title(snapshot), Outcome.UNKNOWN, error.message, error.hint))
     if all(finding.outcome is Outcome.PASS for finding in found):
-        catalog.set_verified(directory, manifest, clock.now())
+        catalog.set_verified(directory, msgspec.structs.replace(manifest, stores=tuple(proven)), clock.now())
     return tuple(found)
 
 
@@ -74,32 +80,27 @@ def _restored(
     store: Store | None,
     reader: catalog.PartReader,
     observer: Observer,
-) -> Finding:
+) -> tuple[Finding, Fingerprint | None]:
+    """What restoring one database shows, and its fingerprint where that passed."""
     code = f"restore-{snapshot.role}"
     if store is None:
-        return _finding(code, _title(snapshot), Outcome.UNKNOWN, "there is no place to restore it to")
+        return _finding(code, _title(snapshot), Outcome.UNKNOWN, "there is no place to restore it to"), None
     scratch = store.scratch(SCRATCH)
     try:
         scratch.drop()  # left by a verification that was killed
         try:
             with reader(snapshot) as place, side_effect(f"restore {snapshot.role} into scratch"):
                 scratch.restore(snapshot, place, observer=observer)
-            different = scratch.fingerprint(observer=observer).differences(snapshot.fingerprint)
+            proven = scratch.prove(snapshot, observer=observer)
             revision = scratch.revision()
         finally:
             scratch.drop()
     except LiftlockError as error:
-        return _finding(code, _title(snapshot), Outcome.FAIL, error.message, error.hint)
+        return _finding(code, _title(snapshot), Outcome.FAIL, error.message, error.hint), None
     if revision != snapshot.revision:
         message = f"restored at revision {revision}, saved at {snapshot.revision}"
-        return _finding(code, _title(snapshot), Outcome.FAIL, message)
-    return _finding(
-        code,
-        _title(snapshot),
-        Outcome.FAIL if different else Outcome.PASS,
-        f"restored, these tables differ from what was saved: {_some(different)}" if different else "",
-        rows=snapshot.fingerprint.rows,
-    )
+        return _finding(code, _title(snapshot), Outcome.FAIL, message), None
+    return _finding(code, _title(snapshot), Outcome.PASS, rows=proven.rows), proven
 
 
 def _title(snapshot: StoreSnapshot) -> str:

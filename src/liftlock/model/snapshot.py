@@ -25,7 +25,8 @@ class StoreSnapshot(Value, frozen=True):
 
     `method` says how it was taken and so how it is read back: `sqlite-file` (one database file),
     `pg-dump-directory` (for pg_restore), `copy-streams` (schema.sql and one COPY file per table).
-    `fingerprint` is of the very state that was snapshotted.
+    `fingerprint` is of the very state that was snapshotted. It may be None until the set is verified: then `files`
+    alone say what was saved, and verifying takes it from the restored database, proven equal to them.
     """
 
     role: Role
@@ -35,7 +36,7 @@ class StoreSnapshot(Value, frozen=True):
     directory: str
     revision: str | None
     version_table: str | None
-    fingerprint: Fingerprint
+    fingerprint: Fingerprint | None
     files: tuple[FileEntry, ...]
     seconds: float = 0.0
     longest_block_seconds: float = 0.0
@@ -68,7 +69,8 @@ class ArtifactSnapshot(Value, frozen=True):
 class BackupSet(Value, frozen=True):
     """The manifest of one set (`manifest.json`). It is written last: a directory without it is no backup.
 
-    `verified_at` is set only after the set was restored into a scratch place and every fingerprint compared.
+    `verified_at` is set only after the set was restored into a scratch place and every database compared; from then
+    on every database has its fingerprint.
     `passphrase_check` is a keyed digest of the secrets passphrase, never the passphrase. `files` lists every stored
     file but `manifest.json` and the artifacts, which the inventories list. `recipients` are the public age keys
     every payload file is encrypted to. `base` is the set that unchanged artifacts were linked from. `keep` holds

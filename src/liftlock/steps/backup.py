@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from liftlock import clock
 from liftlock.backup import catalog
 from liftlock.backup.create import create, remove_dead
@@ -12,6 +14,7 @@ from liftlock.errors import BackupError, StoreError
 from liftlock.model.deployment import Role
 from liftlock.model.finding import blocking
 from liftlock.steps.site import Site
+from liftlock.stores.interface import Store
 
 
 class BackUp(BaseStep):
@@ -111,18 +114,30 @@ class Restore(BaseStep):
             restore_store(self.site, self.role, fallback)
 
 
+def tidy(stores: Iterable[Store]) -> None:
+    """Remove what a killed predecessor of ours left in these databases."""
+    for store in stores:
+        with side_effect("tidy database"):
+            store.tidy()
+
+
 def matches(site: Site, role: Role, set_id: str) -> bool:
-    """Whether the database's content equals the one saved in a set, by fingerprint over all saved columns."""
-    saved = catalog.find(site.backup_directory, set_id).store(role)
+    """Whether the database's content equals the one saved in a verified set, by fingerprint over all saved columns.
+
+    Raises BackupError where the set was never verified.
+    """
+    found = catalog.find(site.backup_directory, set_id)
+    saved = found.store(role)
     if saved is None:
         return False
+    expected = catalog.fingerprint_of(found, role)
     store = site.store(role)
     try:
         if not store.exists() or store.revision() != saved.revision:
             return False
-        if {table: tuple(names) for table, names in store.columns().items()} != saved.fingerprint.columns():
+        if {table: tuple(names) for table, names in store.columns().items()} != expected.columns():
             return False
-        return not store.fingerprint().differences(saved.fingerprint)
+        return not store.fingerprint().differences(expected)
     except StoreError:
         return False
 

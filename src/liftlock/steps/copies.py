@@ -8,6 +8,7 @@ from liftlock import files
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Probe
 from liftlock.model.deployment import Role
+from liftlock.steps.backup import tidy
 from liftlock.steps.site import Site
 from liftlock.stores.interface import Store
 
@@ -29,6 +30,7 @@ class CopyStores(BaseStep):
 
     def run(self, context: Context) -> None:
         """Nobody who writes to the live databases has to wait."""
+        tidy(self.live.values())
         for role, store in self.live.items():
             place = files.private_directory(self.site.state_directory / "copies" / role.value)
             with side_effect(f"snapshot {role.value} for rehearsal"):
@@ -38,7 +40,8 @@ class CopyStores(BaseStep):
             files.remove_tree(place)
 
     def undo(self, context: Context) -> None:
-        """Drop the copies and everything else of the rehearsal."""
+        """Drop the copies and everything else of the rehearsal, in the live databases too."""
+        tidy(self.live.values())
         for store in self.site.stores.values():
             with side_effect("drop rehearsal database"):
                 store.drop()

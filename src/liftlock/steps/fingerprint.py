@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from liftlock.backup import catalog
 from liftlock.engine.interface import BaseStep, Context, Payload, Probe
-from liftlock.errors import BackupError
 from liftlock.model.codec import from_builtins, to_builtins
 from liftlock.model.deployment import Role
 from liftlock.model.fingerprint import Fingerprint
@@ -59,14 +58,10 @@ def comparable_fingerprint(site: Site, context: Context, snapshot_step: str, rol
 
 
 def snapshot_fingerprint(site: Site, context: Context, snapshot_step: str, role: Role) -> Fingerprint:
-    """The fingerprint saved with a step's backup set. Raises BackupError when the set lacks the database."""
+    """The fingerprint saved with a step's verified backup set. Raises BackupError when the set lacks it."""
     return saved_fingerprint(site, str(context.outcome(snapshot_step)["set"]), role)
 
 
 def saved_fingerprint(site: Site, set_id: str, role: Role) -> Fingerprint:
-    """The fingerprint saved with a backup set. Raises BackupError when the set lacks the database."""
-    found = catalog.find(site.backup_directory, set_id)
-    saved = found.store(role)
-    if saved is None:
-        raise BackupError(f"backup {found.id} holds no {role.value} database")
-    return saved.fingerprint
+    """The fingerprint saved with a verified backup set. Raises BackupError when the set lacks it."""
+    return catalog.fingerprint_of(catalog.find(site.backup_directory, set_id), role)

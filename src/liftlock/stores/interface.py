@@ -52,7 +52,8 @@ class Store(Protocol):
     def snapshot(self, directory: Path, *, observer: Observer = silent) -> StoreSnapshot:
         """Write a consistent snapshot into an existing, empty, private directory while others may write.
 
-        The fingerprint in the result is of the state that was written. Files are flushed to disk.
+        Files are flushed to disk. A fingerprint in the result is of the very state that was written; None where it
+        can be had from the files later (SQLite), which `prove` does.
         """
         ...
 
@@ -62,6 +63,17 @@ class Store(Protocol):
         The caller has proven that nobody else has the database open. A crash leaves the old content or the new,
         and a repeated call finishes the work. `directory` is the one given to `snapshot`.
         """
+        ...
+
+    def prove(self, snapshot: StoreSnapshot, *, observer: Observer = silent) -> Fingerprint:
+        """Show that this database, just restored from `snapshot` and open to nobody else, is sound and equals it.
+
+        Returns its fingerprint, which is then the snapshot's. Raises StoreCorrupt when it is not equal or not sound.
+        """
+        ...
+
+    def tidy(self) -> None:
+        """Remove whatever of ours a killed call left in or beside the database. Idempotent; a missing one is tidy."""
         ...
 
     def scratch(self, name: str) -> Store:

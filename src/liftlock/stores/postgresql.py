@@ -33,6 +33,7 @@ from liftlock.stores.postgresql_dump import COPY_STREAMS, PG_DUMP, copy_out, dum
 from liftlock.stores.postgresql_fingerprint import SEQUENCES, fingerprint
 from liftlock.stores.postgresql_restore import restore
 from liftlock.stores.postgresql_tools import find_tools
+from liftlock.stores.proof import require_equal
 
 _SMALL = 1 << 20  # bytes; a table up to this size is counted, a larger one estimated
 _BATCH = 5000  # rows fetched at a time
@@ -165,6 +166,24 @@ class PostgresqlStore:
         with translated(self.uri):
             restore(self.uri, snapshot, directory, model=self._scratch_of or self.uri.database, observer=observer)
 
+    def prove(self, snapshot: StoreSnapshot, *, observer: Observer = silent) -> Fingerprint:
+        """Compare the restored rows with the snapshot's by fingerprint."""
+        taken = self.fingerprint(observer=observer)
+        require_equal(taken, snapshot)
+        return taken
+
+    def tidy(self) -> None:
+        """Drop the databases that a killed restore left beside this one (nothing else of ours outlives a call)."""
+        try:
+            with database.maintenance(self.uri) as server:
+                # Without the database itself the retired one holds its content: that is for a person.
+                if database.exists(server, self.uri.database):
+                    database.drop_leftovers(server, self.uri.database)
+        except StoreError as error:
+            if error.retryable:
+                raise
+            # No other database of the server lets us in, so none of ours can be there either.
+
     def scratch(self, name: str) -> PostgresqlStore:
         """A store `DATABASE_liftlock_NAME` on the same server."""
         if not name or not name.replace("-", "").replace("_", "").isalnum() or name in ("restore", "old"):
@@ -175,21 +194,6 @@ class PostgresqlStore:
         other._scratch_of = self.uri.database
         return other
 
-    def clone_into(self, scratch: PostgresqlStore) -> bool:
-        """Make the scratch store an equal copy inside the server, much faster than snapshot and restore.
-
-        False, with nothing done, where somebody is connected to this database or the login may not do it.
-        """
-        if scratch._scratch_of is None:
-            raise Refused(f"{scratch.uri} is no scratch database of liftlock")
-        with database.maintenance(self.uri) as server:
-            if not database.may_swap(server, self.uri.database) or self.writers():
-                return False
-            with side_effect("clone database"):
-                database.drop(server, scratch.uri.database)
-                database.clone(server, self.uri.database, scratch.uri.database)
-            return True
-
     def drop(self) -> None:
         """Drop a scratch database, ending whoever is still connected to it."""
         if self._scratch_of is None:
@@ -198,8 +202,7 @@ class PostgresqlStore:
                 hint="Only scratch databases are dropped.",
             )
         with database.maintenance(self.uri) as server, side_effect("drop scratch database"):
-            for purpose in ("restore", "old"):  # what a killed restore of the scratch left
-                database.drop(server, database.beside(self.uri.database, purpose))
+            database.drop_leftovers(server, self.uri.database)
             database.drop(server, self.uri.database)
 
     def schema_dump(self) -> str:

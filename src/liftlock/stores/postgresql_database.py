@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from psycopg import sql
 
+from liftlock.effects import side_effect
 from liftlock.errors import StoreError
 from liftlock.model.uri import StoreUri
 from liftlock.stores.postgresql_connect import Connection, session
@@ -167,10 +168,13 @@ def take_the_place(connection: Connection, newcomer: str, name: str, retired: st
         connection.execute(rename.format(sql.Identifier(newcomer), sql.Identifier(name)))
 
 
-def clone(connection: Connection, source: str, name: str) -> None:
-    """Make a database a copy of another to which nobody is connected."""
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-    connection.execute(statement.format(sql.Identifier(name), sql.Identifier(source)))
+def drop_leftovers(connection: Connection, name: str) -> None:
+    """Drop what a killed restore of a database left beside it."""
+    for purpose in ("restore", "old"):
+        leftover = beside(name, purpose)
+        if exists(connection, leftover):
+            with side_effect("drop leftover database"):
+                drop(connection, leftover)
 
 
 def drop(connection: Connection, name: str) -> None:

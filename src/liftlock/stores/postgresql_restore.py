@@ -51,9 +51,12 @@ def restore(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
     """
     if snapshot.method not in (PG_DUMP, COPY_STREAMS):
         raise StoreError(f"a snapshot of kind {snapshot.method} cannot be put into PostgreSQL")
-    if snapshot.fingerprint.algorithm != ALGORITHM:
+    expected = snapshot.fingerprint
+    if expected is None:
+        raise StoreError("the snapshot has no fingerprint, so a restored database could not be compared with it")
+    if expected.algorithm != ALGORITHM:
         raise StoreError(
-            f"the snapshot's fingerprint is of kind {snapshot.fingerprint.algorithm}, which cannot be compared here",
+            f"the snapshot's fingerprint is of kind {expected.algorithm}, which cannot be compared here",
             hint="Use the release of liftlock that took it.",
         )
     observer(Progress(work="check files"))
@@ -67,17 +70,17 @@ def restore(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
             raise
         present, swap = True, False  # no other database lets us in; this one answers for itself below
     if present:
-        _refuse_strangers(uri, snapshot.fingerprint)
+        _refuse_strangers(uri, expected)
     elif not swap:
         raise StoreError(f"the login may not make the database {uri.database}", hint="Grant it CREATEDB.")
     if swap:
-        _beside(uri, snapshot, directory, model=model, observer=observer)
+        _beside(uri, snapshot, expected, directory, model=model, observer=observer)
     elif snapshot.method == PG_DUMP:
         observer(Progress(work="restore in place"))
-        load_in_place(uri, _programs(snapshot, directory), snapshot.fingerprint, directory, compare)
+        load_in_place(uri, _programs(snapshot, directory), expected, directory, compare)
     else:
         observer(Progress(work="restore in place"))
-        copy_in_place(uri, snapshot.fingerprint, directory, compare)
+        copy_in_place(uri, expected, directory, compare)
 
 
 def compare(expected: Fingerprint, connection: Connection) -> None:
@@ -89,7 +92,9 @@ def compare(expected: Fingerprint, connection: Connection) -> None:
         )
 
 
-def _beside(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: str, observer: Observer) -> None:
+def _beside(
+    uri: StoreUri, snapshot: StoreSnapshot, expected: Fingerprint, directory: Path, *, model: str, observer: Observer
+) -> None:
     name = uri.database
     side, retired = database.beside(name, "restore"), database.beside(name, "old")
     load: Callable[[], None]
@@ -109,10 +114,7 @@ def _beside(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
                 f"the database {name} is gone and {retired} is there",
                 hint=f"Rename {retired} to {name}, then try again.",
             )
-        for leftover in (side, retired):
-            if database.exists(server, leftover):
-                with side_effect("drop leftover database"):
-                    database.drop(server, leftover)
+        database.drop_leftovers(server, name)
         try:
             with side_effect("create restore database"):
                 database.create_like(server, side, name if database.exists(server, name) else model)
@@ -122,7 +124,7 @@ def _beside(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
                 load()
             observer(Progress(work="compare"))
             with session(uri, database=side) as connection, snapshot_transaction(connection):
-                compare(snapshot.fingerprint, connection)
+                compare(expected, connection)
             with side_effect("swap databases"):
                 database.take_the_place(server, side, name, retired)
         except BaseException:

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import glob
-import hashlib
-import mmap
 import os
 import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from liftlock import clock
 from liftlock.effects import side_effect
 from liftlock.errors import Refused, StoreCorrupt, StoreError
-from liftlock.files import remove_tree, sync_directory, sync_file
+from liftlock.files import remove_tree, sync_directory
 from liftlock.model.deployment import Role, StoreFacts, TableFacts, Writer
 from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.progress import Observer, silent
 from liftlock.model.snapshot import FileEntry, StoreSnapshot
 from liftlock.model.uri import Engine, StoreUri
 from liftlock.stores import sqlite_schema as schema
+from liftlock.stores.proof import require_equal
+from liftlock.stores.sink import sha256
 from liftlock.stores.sqlite_connection import errors, quote, reading, side_files
 from liftlock.stores.sqlite_copy import copy_database
+from liftlock.stores.sqlite_dirty import remove_leftovers
 from liftlock.stores.sqlite_fingerprint import fingerprint
-from liftlock.stores.sqlite_restore import restore_file
+from liftlock.stores.sqlite_restore import half_restored, restore_file
 from liftlock.stores.sqlite_writers import writers
 
 METHOD = "sqlite-file"
@@ -120,7 +121,7 @@ class SqliteStore:
     def snapshot(self, directory: Path, *, observer: Observer = silent) -> StoreSnapshot:
         """Write a consistent copy into an empty directory; method `sqlite-file`, one file `database.sqlite`.
 
-        The copy is flushed, checked, hashed and fingerprinted; the last four overlap, the fingerprint is the longest.
+        The copy is hashed as a file while it is written and flushed; its rows are not: `prove` does that.
         """
         started = clock.monotonic()
         target = directory / _FILE
@@ -128,11 +129,8 @@ class SqliteStore:
             with errors(target):
                 with side_effect(f"copy database {self.role}"):
                     copied = copy_database(self.path, target, observer=observer)
-                with ThreadPoolExecutor(max_workers=1) as pool, reading(target, immutable=True) as connection:
-                    beside = pool.submit(_flush_check_hash, target)
-                    taken = fingerprint(connection, observer=observer)
+                with reading(target, immutable=True) as connection:
                     revision, version_table = _revision(connection, self.role)
-                    digest = beside.result()
                 sync_directory(directory)
         except BaseException:
             target.unlink(missing_ok=True)  # half a copy only takes space, perhaps the last of it
@@ -145,11 +143,25 @@ class SqliteStore:
             directory=".",
             revision=revision,
             version_table=version_table,
-            fingerprint=taken,
-            files=(FileEntry(path=_FILE, bytes=target.stat().st_size, sha256=digest),),
+            fingerprint=None,
+            files=(FileEntry(path=_FILE, bytes=target.stat().st_size, sha256=copied.sha256),),
             seconds=clock.monotonic() - started,
             longest_block_seconds=copied.longest_block_seconds,
         )
+
+    def prove(self, snapshot: StoreSnapshot, *, observer: Observer = silent) -> Fingerprint:
+        """Compare the restored file with the snapshot's byte for byte (SHA-256), check it and hash its rows."""
+        (entry,) = snapshot.files
+        with (
+            errors(self.path),
+            ThreadPoolExecutor(max_workers=1) as pool,
+            reading(self.path, immutable=True) as connection,
+        ):
+            beside = pool.submit(_check, self.path, entry)
+            taken = fingerprint(connection, observer=observer)
+            beside.result()
+        require_equal(taken, snapshot)
+        return taken
 
     def restore(self, snapshot: StoreSnapshot, directory: Path, *, observer: Observer = silent) -> None:
         """Replace the file by the snapshot's, all or nothing (`sqlite_restore` says in which order and why)."""
@@ -175,6 +187,17 @@ class SqliteStore:
             for file in (self.path, *side_files(self.path)):
                 file.unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Drop triggers and log of a killed snapshot, remove private copies and half-written restores."""
+        _remove_dead_views(self.path.parent, self._view_prefix)
+        with errors(self.path):
+            half_restored(self.path).unlink(missing_ok=True)
+        if not self.path.exists() or not os.access(self.path, os.W_OK):
+            return
+        # Nothing can be removed from a file that SQLite cannot read.
+        with suppress(StoreCorrupt):
+            remove_leftovers(self.path)
+
     def schema_dump(self) -> str:
         """All tables, indexes, views and triggers as sorted SQL."""
         with reading(self.path) as connection:
@@ -187,6 +210,10 @@ class SqliteStore:
             names = [column[0] for column in cursor.description or ()]
             for row in cursor:
                 yield dict(zip(names, row, strict=True))
+
+    @property
+    def _view_prefix(self) -> str:
+        return f".{self.path.name}.view-"
 
     @contextmanager
     def _view(self) -> Iterator[sqlite3.Connection]:
@@ -202,15 +229,14 @@ class SqliteStore:
                 return
         # Beside the database there is room for it; a system's temporary directory may lie in memory.
         beside = self.path.parent if os.access(self.path.parent, os.W_OK) else None
-        prefix = f".{self.path.name}.view-"
         if beside:
-            _remove_dead_views(beside, prefix)
+            _remove_dead_views(beside, self._view_prefix)
         with (
             errors(self.path),
-            tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", dir=beside) as directory,
+            tempfile.TemporaryDirectory(prefix=f"{self._view_prefix}{os.getpid()}-", dir=beside) as directory,
         ):
             copy = Path(directory) / _FILE
-            copy_database(self.path, copy, may_write=False)
+            copy_database(self.path, copy, keep=False)
             with reading(copy, immutable=True) as connection:
                 yield connection
 
@@ -233,24 +259,18 @@ def _remove_dead_views(place: Path, prefix: str) -> None:
             remove_tree(entry)
 
 
-def _flush_check_hash(target: Path) -> str:
-    sync_file(target)
-    with reading(target, immutable=True) as connection:
+def _check(path: Path, entry: FileEntry) -> None:
+    if path.stat().st_size != entry.bytes or sha256(path) != entry.sha256:
+        raise StoreCorrupt(
+            f"{path} is not the file that was saved", hint="Check the disk; nobody may write to it meanwhile."
+        )
+    with reading(path, immutable=True) as connection:
         problems = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problems != "ok":
         raise StoreCorrupt(
             f"the database is damaged: {' '.join(problems.split())}",
             hint="Recover what is readable with `sqlite3 FILE .recover`, or restore a backup.",
         )
-    return _sha256(target)
-
-
-def _sha256(target: Path) -> str:
-    """SHA-256 of a file in one call, which leaves the interpreter to the fingerprint all the while."""
-    if not target.stat().st_size:
-        return hashlib.sha256().hexdigest()  # an empty file cannot be mapped
-    with target.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return hashlib.sha256(content).hexdigest()
 
 
 def _revision(connection: sqlite3.Connection, role: Role) -> tuple[str | None, str | None]:

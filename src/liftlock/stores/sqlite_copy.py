@@ -22,18 +22,19 @@ import os
 import sqlite3
 import tempfile
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from liftlock import clock
 from liftlock.errors import StoreError
 from liftlock.model.progress import Observer, Progress, silent
+from liftlock.stores.sink import ALIGNMENT, Sink, settle
 from liftlock.stores.sqlite_connection import connect, reading, writing
 from liftlock.stores.sqlite_dirty import copy_dirty, remove_leftovers
 
 STEP_SECONDS = 0.02
 FIRST_PIECE = 1 << 20
-LARGEST_PIECE = 1 << 25
+LARGEST_PIECE = 1 << 23
 _TRIES = 3
 _PATIENT_TRIES = 20
 FICLONE = 0x40049409
@@ -41,20 +42,31 @@ FICLONE = 0x40049409
 
 @dataclass(frozen=True)
 class Copied:
-    """How a copy was made: `clone`, `log`, `steps` or `dirty`, and the longest time we held a lock, in seconds."""
+    """How a copy was made: `clone`, `log`, `steps` or `dirty`, and the longest time we held a lock, in seconds.
+
+    `sha256` is that of the copy, "" where it was not kept.
+    """
 
     how: str
     longest_block_seconds: float
+    sha256: str = ""
 
 
-def copy_database(source: Path, target: Path, *, observer: Observer = silent, may_write: bool = True) -> Copied:
-    """Copy a live database to a file that does not exist yet, as one committed state of it.
+def copy_database(source: Path, target: Path, *, observer: Observer = silent, keep: bool = True) -> Copied:
+    """Copy a live database to a file that does not exist yet, as one committed state of it, hashed and flushed.
 
-    With `may_write` false nothing is ever written into the source (no capture triggers): then a database that is
-    written all the time gives a retryable StoreError. The target is not flushed to disk.
+    Without `keep` the copy is a passing one: neither hashed nor flushed, and nothing is ever written into the source
+    for it (no capture triggers). Then a database that is written all the time gives a retryable StoreError.
     """
     target.touch(mode=0o600, exist_ok=False)
-    if may_write and os.access(source, os.W_OK):
+    copied = _copied(source, target, observer, keep=keep)
+    if keep and not copied.sha256:
+        return replace(copied, sha256=settle(target))
+    return copied
+
+
+def _copied(source: Path, target: Path, observer: Observer, *, keep: bool) -> Copied:
+    if keep and os.access(source, os.W_OK):
         remove_leftovers(source)
     with reading(source) as connection:
         if _mode(connection) == "wal":
@@ -62,13 +74,13 @@ def copy_database(source: Path, target: Path, *, observer: Observer = silent, ma
                 copy.execute("PRAGMA synchronous = OFF")
                 connection.backup(copy)
             return Copied("log", 0.0)
-    if may_write and (held := _cloned(source, target)) is not None:
+    if keep and (held := _cloned(source, target)) is not None:
         return Copied("clone", held)
-    with target.open("wb") as file:
-        longest = copy_in_steps(source, file.fileno(), tries=_TRIES if may_write else _PATIENT_TRIES, observer=observer)
-    if longest is not None:
-        return Copied("steps", longest)
-    if not may_write:
+    with Sink(target, LARGEST_PIECE, keep=keep) as sink:
+        longest = copy_in_steps(source, sink, tries=_TRIES if keep else _PATIENT_TRIES, observer=observer)
+        if longest is not None:
+            return Copied("steps", longest, sink.finish())
+    if not keep:
         raise StoreError(
             f"{source} is written all the time and cannot be read at one moment",
             hint="Try again when it is quieter, or stop the server.",
@@ -82,17 +94,18 @@ def _mode(connection: sqlite3.Connection) -> str:
     return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
 
-def copy_in_steps(source: Path, target: int, *, tries: int, observer: Observer = silent) -> float | None:
-    """Stage 3, into an open file. The longest read lock in seconds; None when others wrote during every try."""
+def copy_in_steps(source: Path, sink: Sink, *, tries: int, observer: Observer = silent) -> float | None:
+    """Stage 3. The longest read lock in seconds; None when others wrote during every try."""
     piece = FIRST_PIECE
     longest = 0.0
     with source.open("rb") as file, reading(source) as connection:
         for _ in range(tries):
             if _mode(connection) == "wal":  # somebody changed it just now
                 return None
-            os.ftruncate(target, 0)
-            done, size, version = 0, None, None
-            while size is None or done < size:
+            sink.restart()
+            size, version = None, None
+            while size is None or sink.bytes < size:
+                sink.wait()  # for the disk, before anybody has to wait for us
                 connection.execute("BEGIN")
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 started = clock.monotonic()
@@ -101,27 +114,17 @@ def copy_in_steps(source: Path, target: int, *, tries: int, observer: Observer =
                     connection.execute("ROLLBACK")
                     break
                 version, size = now, os.fstat(file.fileno()).st_size
-                _send(file.fileno(), target, done, min(piece, size - done))
+                sink.take(file.fileno(), min(piece, size - sink.bytes))
                 connection.execute("ROLLBACK")
                 spent = clock.monotonic() - started
                 longest = max(longest, spent)
-                done = min(done + piece, size)
                 # As large a piece as is still short: fewer gaps for others to write in.
-                piece = max(FIRST_PIECE, min(LARGEST_PIECE, int(piece * min(2.0, STEP_SECONDS / 2 / max(spent, 1e-6)))))
-                observer(Progress(work="copy", done=done, total=size, unit="bytes"))
+                wanted = int(piece * min(2.0, STEP_SECONDS / 2 / max(spent, 1e-6)))
+                piece = max(FIRST_PIECE, min(LARGEST_PIECE, wanted // ALIGNMENT * ALIGNMENT))
+                observer(Progress(work="copy", done=sink.bytes, total=size, unit="bytes"))
             else:
                 return longest
     return None
-
-
-def _send(source: int, target: int, offset: int, count: int) -> None:
-    os.lseek(target, offset, os.SEEK_SET)
-    while count > 0:
-        sent = os.sendfile(target, source, offset, count)
-        if not sent:
-            raise StoreError("the database file became shorter while it was read", hint="Try again.", retryable=True)
-        offset += sent
-        count -= sent
 
 
 def _cloned(source: Path, target: Path) -> float | None:

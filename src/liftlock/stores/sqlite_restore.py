@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from liftlock.errors import StoreCorrupt, StoreError
 from liftlock.files import PRIVATE_FILE, sync_directory
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.snapshot import FileEntry
+from liftlock.stores.sink import Sink
 from liftlock.stores.sqlite_connection import errors, side_files, writing
 
-_CHUNK = 1 << 20
+_PIECE = 1 << 23
 _FOLD_SECONDS = 2.0  # the caller has proven that nobody has it open, so nobody is waited for
 
 
@@ -28,7 +28,7 @@ def restore_file(source: Path, entry: FileEntry, target: Path, *, observer: Obse
     file that was there. Raises StoreCorrupt for a damaged snapshot, StoreError otherwise; the target is untouched.
     """
     target = target.resolve()
-    part = target.with_name(f".{target.name}.restore.part")
+    part = half_restored(target)
     with errors(target):
         try:
             with side_effect("write restored database"):
@@ -48,26 +48,25 @@ def restore_file(source: Path, entry: FileEntry, target: Path, *, observer: Obse
             part.unlink(missing_ok=True)
 
 
+def half_restored(target: Path) -> Path:
+    """Where new content is written before it takes the target's place."""
+    return target.with_name(f".{target.name}.restore.part")
+
+
 def _copy_checked(source: Path, entry: FileEntry, part: Path, observer: Observer) -> None:
     if not source.exists():
         raise StoreCorrupt(
             f"the snapshot is damaged: {entry.path} is missing", hint="Use another backup set (`liftlock backup list`)."
         )
-    digest = hashlib.sha256()
-    done = 0
     part.unlink(missing_ok=True)
-    with (
-        source.open("rb") as old,
-        os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as new,
-    ):
-        while chunk := old.read(_CHUNK):
-            digest.update(chunk)
-            new.write(chunk)
-            done += len(chunk)
-            observer(Progress(work="restore", done=done, total=entry.bytes, unit="bytes"))
-        new.flush()
-        os.fsync(new.fileno())
-    if (done, digest.hexdigest()) != (entry.bytes, entry.sha256):
+    part.touch(mode=PRIVATE_FILE, exist_ok=False)
+    with source.open("rb") as old, Sink(part, _PIECE) as sink:
+        size = os.fstat(old.fileno()).st_size
+        while sink.bytes < size:
+            sink.take(old.fileno(), min(_PIECE, size - sink.bytes))
+            observer(Progress(work="restore", done=sink.bytes, total=entry.bytes, unit="bytes"))
+        digest = sink.finish()
+    if (size, digest) != (entry.bytes, entry.sha256):
         raise StoreCorrupt(
             f"the snapshot is damaged: {entry.path} does not match its SHA-256",
             hint="Use another backup set (`liftlock backup list`).",

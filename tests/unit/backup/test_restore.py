@@ -22,6 +22,7 @@ from liftlock.stores.postgresql import PostgresqlStore
 from liftlock.stores.postgresql_connect import parameters
 from tests.support.backups import ROOT_URI, deployment, reopened
 from tests.support.postgres import Harness as PostgresHarness
+from tests.support.snapshots import held
 
 
 @pytest.fixture
@@ -48,8 +49,10 @@ def test_everything_comes_back(sources: Sources, made: BackupSet, tmp_path: Path
     done = restore(tmp_path / "backups", made.id, Targets(sources.stores, sources.artifacts))
     for role, store in sources.stores.items():
         saved = made.store(role)
-        assert saved and not store.fingerprint().differences(saved.fingerprint)
-        assert done.rows[role] == saved.fingerprint.rows
+        assert saved
+        expected = held(store, saved, tmp_path / "backups" / made.id / saved.directory)
+        assert not store.fingerprint().differences(expected)
+        assert done.rows[role] == expected.rows
     assert (tmp_path / "mlartifacts/1/model/weights 4.bin").read_bytes() == b"\4" * 4000
     assert (tmp_path / "mlartifacts/later").exists()
     assert done.artifact_bytes == {ROOT_URI: 9000}
@@ -72,7 +75,10 @@ def test_a_new_machine_gets_everything(made: BackupSet, tmp_path: Path) -> None:
     targets = reopened(new)
     restore(tmp_path / "backups", made.id, Targets(targets.stores, targets.artifacts))
     saved = made.store(Role.TRACKING)
-    assert saved and not targets.stores[Role.TRACKING].fingerprint().differences(saved.fingerprint)
+    assert saved
+    store = targets.stores[Role.TRACKING]
+    expected = held(store, saved, tmp_path / "backups" / made.id / saved.directory)
+    assert not store.fingerprint().differences(expected)
     assert len(list((new / "mlartifacts").rglob("*.bin"))) == 12
 
 
@@ -114,7 +120,7 @@ def test_postgresql_comes_back_too_with_liftlock_and_by_hand(sources: Sources, t
         harness.execute(store, "DELETE FROM metrics")
         restore(tmp_path / "backups", made.id, Targets(mixed.stores, mixed.artifacts))
         saved = made.store(Role.TRACKING)
-        assert saved and not store.fingerprint().differences(saved.fingerprint)
+        assert saved and saved.fingerprint and not store.fingerprint().differences(saved.fingerprint)
         if saved.method == "pg-dump-directory":
             uri = harness.server.create_database("by_hand")
             home = tmp_path / "backups" / made.id

@@ -43,8 +43,10 @@ def test_with_a_key_every_payload_is_encrypted_and_age_itself_opens_it(sources: 
     (tmp_path / "mlartifacts/1/model/weights 4.bin").unlink()
     restore(tmp_path / "backups", made.id, Targets(sources.stores, sources.artifacts), identities=identities)
     assert (tmp_path / "mlartifacts/1/model/weights 4.bin").read_bytes() == b"\4" * 4000
-    saved = made.store(Role.TRACKING)
-    assert saved and not sources.stores[Role.TRACKING].fingerprint().differences(saved.fingerprint)
+    saved = catalog.find(tmp_path / "backups", made.id).store(Role.TRACKING)
+    assert (
+        saved and saved.fingerprint and not sources.stores[Role.TRACKING].fingerprint().differences(saved.fingerprint)
+    )
     assert [path.name for path in (tmp_path / "backups").iterdir()] == [made.id], "no decrypted copy stays"
 
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -17,7 +19,9 @@ from liftlock.backup.verify import verify
 from liftlock.errors import BackupError
 from liftlock.model.deployment import Role
 from liftlock.model.finding import Outcome, blocking
-from liftlock.model.snapshot import BackupSet
+from liftlock.model.progress import Observer, silent
+from liftlock.model.snapshot import BackupSet, StoreSnapshot
+from liftlock.stores.sqlite import SqliteStore
 from tests.support.backups import deployment
 
 Damage = Callable[[random.Random, Path], None]
@@ -39,6 +43,8 @@ def test_a_good_set_is_restored_compared_and_marked(made: tuple[Path, Sources, B
     assert [finding.code for finding in found][2:] == ["backup-restore-tracking", "backup-restore-auth"]
     marked = catalog.find(backups, "t")
     assert marked.verified_at and marked.verified_at >= before
+    for role, store in made[1].stores.items():
+        assert not catalog.fingerprint_of(marked, role).differences(store.fingerprint())
     assert {path.name for path in made[0].parent.iterdir()} == {"mlflow.db", "auth.db", "mlartifacts", "backups"}
 
 
@@ -53,17 +59,58 @@ def test_without_a_place_to_restore_it_is_unknown_and_unmarked(made: tuple[Path,
 def test_a_set_that_does_not_equal_its_source_fails(made: tuple[Path, Sources, BackupSet], tmp_path: Path) -> None:
     backups = tmp_path / "backups"
     shutil.copytree(made[0], backups)
-    manifest = made[2]
-    table = manifest.stores[0].fingerprint.tables[0]
-    wrong = msgspec.structs.replace(table, sum1=str(int(table.sum1) ^ 1))
-    prints = msgspec.structs.replace(
-        manifest.stores[0].fingerprint, tables=(wrong, *manifest.stores[0].fingerprint.tables[1:])
-    )  # fmt: skip
+    verify(backups, "t", stores=made[1].stores)
+    manifest = catalog.find(backups, "t")
+    prints = catalog.fingerprint_of(manifest, Role.TRACKING)
+    wrong = msgspec.structs.replace(prints.tables[0], sum1=str(int(prints.tables[0].sum1) ^ 1))
+    prints = msgspec.structs.replace(prints, tables=(wrong, *prints.tables[1:]))
     stores = (msgspec.structs.replace(manifest.stores[0], fingerprint=prints), *manifest.stores[1:])
-    write_manifest(backups / manifest.id, msgspec.structs.replace(manifest, stores=stores))
+    write_manifest(backups / manifest.id, msgspec.structs.replace(manifest, stores=stores, verified_at=None))
     found = {finding.code: finding for finding in verify(backups, manifest.id, stores=made[1].stores)}
     assert found["backup-restore-tracking"].outcome is Outcome.FAIL
-    assert table.table in found["backup-restore-tracking"].message
+    assert wrong.table in found["backup-restore-tracking"].message
+    assert catalog.find(backups, manifest.id).verified_at is None
+
+
+def test_a_restored_file_that_is_not_the_saved_one_fails(
+    made: tuple[Path, Sources, BackupSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first verification has no fingerprint to compare with: the file's own digest stands for it."""
+    backups = tmp_path / "backups"
+    shutil.copytree(made[0], backups)
+    restore = SqliteStore.restore
+
+    def spoiled(self: SqliteStore, snapshot: StoreSnapshot, directory: Path, *, observer: Observer = silent) -> None:
+        restore(self, snapshot, directory, observer=observer)
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute("PRAGMA user_version = 7")
+
+    monkeypatch.setattr(SqliteStore, "restore", spoiled)
+    found = {finding.code: finding for finding in verify(backups, "t", stores=made[1].stores)}
+    assert "is not the file that was saved" in found["backup-restore-tracking"].message
+    assert catalog.find(backups, "t").verified_at is None
+
+
+def test_a_saved_database_that_was_damaged_already_fails(tmp_path: Path) -> None:
+    sources = deployment(tmp_path)
+    raw = bytearray((tmp_path / "mlflow.db").read_bytes())
+    raw[-4096:-4080] = b"\xff" * 16
+    (tmp_path / "mlflow.db").write_bytes(raw)
+    made = create(sources, tmp_path / "backups")
+    found = {finding.code: finding for finding in verify(tmp_path / "backups", made.id, stores=sources.stores)}
+    assert "damaged" in found["backup-restore-tracking"].message
+    assert catalog.find(tmp_path / "backups", made.id).verified_at is None
+
+
+def test_nothing_is_compared_with_a_set_that_was_never_verified(made: tuple[Path, Sources, BackupSet]) -> None:
+    backups, _, manifest = made
+    assert all(snapshot.fingerprint is None for snapshot in manifest.stores)
+    with pytest.raises(BackupError, match="never verified"):
+        catalog.fingerprint_of(manifest, Role.TRACKING)
+    with pytest.raises(BackupError, match="no registry database"):
+        catalog.fingerprint_of(manifest, Role.REGISTRY)
+    with pytest.raises(BackupError, match="no fingerprint"):
+        catalog.set_verified(backups, manifest, clock.now())
     assert catalog.find(backups, manifest.id).verified_at is None
 
 

@@ -24,6 +24,7 @@ from liftlock.stores.postgresql_connect import bind, parameters
 from liftlock.stores.postgresql_database import beside
 from tests.support.mlflow_schema import REVISION
 from tests.support.postgres import Harness, held_open
+from tests.support.snapshots import held
 
 pytestmark = pytest.mark.xdist_group("store-postgresql")
 
@@ -162,10 +163,10 @@ def test_a_login_that_may_only_read(harness: Harness, store: PostgresqlStore, tm
         assert not facts.rights[right], right
     assert reader.fingerprint().differences(store.fingerprint()) == ()
     snapshot = reader.snapshot(tmp_path)
-    assert snapshot.fingerprint.differences(store.fingerprint()) == ()
+    assert held(store, snapshot, tmp_path).differences(store.fingerprint()) == ()
     with pytest.raises(StoreError, match="must be owner"):
         reader.restore(snapshot, tmp_path)
-    assert store.fingerprint().differences(snapshot.fingerprint) == ()
+    assert store.fingerprint().differences(held(store, snapshot, tmp_path)) == ()
 
 
 def test_a_login_that_may_not_read(harness: Harness, store: PostgresqlStore) -> None:
@@ -193,7 +194,7 @@ def test_restore_in_place_without_the_right_to_create_databases(
     ):
         harness.execute(owner, statement)
     owner.restore(snapshot, tmp_path)
-    assert owner.fingerprint().differences(snapshot.fingerprint) == ()
+    assert owner.fingerprint().differences(held(store, snapshot, tmp_path)) == ()
     assert owner.schema_dump() == schema
     assert _oid(harness, store) == identity
     with pytest.raises(StoreError, match="may not make"):
@@ -271,16 +272,21 @@ def test_a_session_in_the_way_changes_nothing(harness: Harness, store: Postgresq
 # --- copies --------------------------------------------------------------------------------------------------
 
 
-def test_clone_into_a_scratch_store(harness: Harness, store: PostgresqlStore) -> None:
-    scratch = store.scratch("clone")
-    with held_open(store.uri.reveal()):
-        assert not store.clone_into(scratch)
-    assert store.clone_into(scratch)
-    assert scratch.fingerprint().differences(store.fingerprint()) == ()
-    assert scratch.schema_dump() == store.schema_dump()
-    with pytest.raises(Refused):
-        scratch.clone_into(store)
-    scratch.drop()
+def test_tidy_drops_what_a_killed_restore_left_and_nothing_else(harness: Harness, store: PostgresqlStore) -> None:
+    store.tidy()
+    name = store.uri.database
+    for other in (f"{name}_liftlock_restore", f"{name}_liftlock_old", f"{name}_liftlock_mine"):
+        harness.server.create_database(other)
+    store.tidy()
+    store.tidy()
+    assert _databases(harness, store) == {name, f"{name}_liftlock_mine"}
+
+
+def test_tidy_leaves_the_only_copy_alone(harness: Harness, store: PostgresqlStore) -> None:
+    name = store.uri.database
+    harness.server.execute(f"ALTER DATABASE {name} RENAME TO {name}_liftlock_old")
+    store.tidy()
+    assert _databases(harness, store) == {f"{name}_liftlock_old"}
 
 
 @pytest.mark.parametrize("name", ["", "a b", "restore", "old", 'x"; DROP'])
@@ -356,7 +362,7 @@ def test_a_large_table_is_loaded_in_parts(
     for jobs in (1, 2, 7):
         monkeypatch.setattr(postgresql_restore, "JOBS", jobs)
         scratch.restore(snapshot, tmp_path)
-        assert scratch.fingerprint().differences(snapshot.fingerprint) == ()
+        assert scratch.fingerprint().differences(held(store, snapshot, tmp_path)) == ()
         assert scratch.schema_dump() == store.schema_dump()
     scratch.drop()
 
@@ -368,7 +374,7 @@ def test_newer_programs_than_the_server(
     snapshot, scratch = store.snapshot(tmp_path), store.scratch("older")
     monkeypatch.setattr(postgresql_load, "_is_too_old", lambda *_: True)
     scratch.restore(snapshot, tmp_path)
-    assert scratch.fingerprint().differences(snapshot.fingerprint) == ()
+    assert scratch.fingerprint().differences(held(store, snapshot, tmp_path)) == ()
     assert scratch.schema_dump() == store.schema_dump()
     scratch.drop()
 
@@ -382,6 +388,7 @@ def test_no_secret_is_in_a_snapshot(harness: Harness, store: PostgresqlStore, tm
 
 
 def _with_other_sum(snapshot: StoreSnapshot, table: str) -> StoreSnapshot:
+    assert snapshot.fingerprint
     tables = tuple(
         msgspec.structs.replace(entry, sum1="1") if entry.table == table else entry
         for entry in snapshot.fingerprint.tables

@@ -22,6 +22,7 @@ from liftlock.stores.opening import open_store
 from liftlock.stores.sqlite import SqliteStore
 from liftlock.stores.sqlite_connection import side_files
 from tests.support.mlflow_schema import REVISION
+from tests.support.snapshots import held
 from tests.support.sqlite import held_open, make_database
 
 
@@ -72,7 +73,7 @@ def test_a_damaged_file_is_said_to_be_damaged(store: SqliteStore, directory: Pat
     damage(store.path)
     raw = store.path.read_bytes()
     with pytest.raises(StoreCorrupt) as caught:
-        store.snapshot(directory)
+        held(store, store.snapshot(directory), directory)
     _one_line(caught.value)
     assert store.check_integrity()
     with pytest.raises(StoreCorrupt):
@@ -85,7 +86,7 @@ def test_a_damaged_file_can_be_replaced_by_a_restore(store: SqliteStore, directo
     snapshot = store.snapshot(directory)
     damage(store.path)
     store.restore(snapshot, directory)
-    assert store.fingerprint().differences(snapshot.fingerprint) == ()
+    assert store.fingerprint().differences(held(store, snapshot, directory)) == ()
 
 
 def test_broken_foreign_keys_are_found(store: SqliteStore) -> None:
@@ -175,7 +176,8 @@ def test_an_empty_file_is_a_database_without_tables(tmp_path: Path, directory: P
     (tmp_path / "empty.db").touch()
     store = _at(tmp_path / "empty.db")
     snapshot = store.snapshot(directory)
-    assert (snapshot.revision, snapshot.version_table, snapshot.fingerprint.tables) == (None, None, ())
+    assert (snapshot.revision, snapshot.version_table) == (None, None)
+    assert held(store, snapshot, directory).tables == ()
     store.restore(snapshot, directory)
     assert store.facts().tables == ()
 
@@ -209,7 +211,7 @@ def test_what_a_crashed_writer_left_is_rolled_back_by_reading(store: SqliteStore
     assert store.path.with_name("mlflow.db-journal").stat().st_size > 0
     assert store.revision() == REVISION
     assert store.fingerprint().differences(before) == ()
-    assert store.snapshot(directory).fingerprint.differences(before) == ()
+    assert held(store, store.snapshot(directory), directory).differences(before) == ()
 
 
 def test_commits_in_the_log_belong_to_the_database(store: SqliteStore, directory: Path) -> None:
@@ -233,7 +235,7 @@ def test_an_old_journal_is_never_applied_to_restored_content(store: SqliteStore,
     _die_writing(store.path, mode)
     store.restore(snapshot, directory)
     assert sorted(path.name for path in store.path.parent.iterdir()) == ["mlflow.db", "snapshot"]
-    assert store.fingerprint().differences(snapshot.fingerprint) == ()
+    assert store.fingerprint().differences(held(store, snapshot, directory)) == ()
     assert store.check_integrity() == ()
 
 
@@ -273,9 +275,9 @@ def test_a_killed_restore_loses_no_commit_of_the_old_content(store: SqliteStore,
             assert child.returncode == -9
             now = store.fingerprint()
             outcomes.add(now.differences(old) == ())
-            assert now.differences(old) == () or now.differences(snapshot.fingerprint) == (), (side, effect)
+            assert now.differences(old) == () or now.differences(held(store, snapshot, directory)) == (), (side, effect)
             store.restore(snapshot, directory)
-            assert store.fingerprint().differences(snapshot.fingerprint) == ()
+            assert store.fingerprint().differences(held(store, snapshot, directory)) == ()
     assert outcomes == {True, False}
 
 

@@ -281,7 +281,8 @@ open_store(StoreUri.parse("sqlite:///" + sys.argv[1]), Role.TRACKING).snapshot(P
 """
 
 
-def test_leftovers_of_a_killed_predecessor_are_hidden_and_removed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tidied", [True, False])
+def test_leftovers_of_a_killed_predecessor_are_hidden_and_removed(tmp_path: Path, tidied: bool) -> None:
     source = tmp_path / "source.db"
     make_busy_database(source)
     store = SqliteStore(StoreUri.parse(f"sqlite:///{source}"), Role.TRACKING)
@@ -302,6 +303,14 @@ def test_leftovers_of_a_killed_predecessor_are_hidden_and_removed(tmp_path: Path
     assert store.schema_dump() == schema
     assert store.fingerprint().differences(print_) == ()
     assert [entry.name for entry in store.facts().tables] == [entry.name for entry in tables]
+    if tidied:
+        store.tidy()
+        with closing(sqlite3.connect(source)) as connection:
+            left = "SELECT name FROM sqlite_master WHERE name LIKE '\\_liftlock%' ESCAPE '\\'"
+            assert connection.execute(left).fetchall() == []
+        store.tidy()
+        assert store.fingerprint().differences(print_) == ()
+        return
     store.snapshot(tmp_path / "second")
     for path in (source, tmp_path / "second" / "database.sqlite"):
         with closing(sqlite3.connect(path)) as connection:
