@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,10 @@ def test_a_damaged_or_missing_distribution_is_named(tmp_path: Path) -> None:
         Reader().facts(path)
     with pytest.raises(ReleaseError, match="there is no"):
         Reader().facts(tmp_path / "mlflow-1.0.0.tar.gz")
+
+
+def test_invalid_escapes_of_old_sources_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        facts = read(tmp_path, {"mlflow/a.py": "PATTERN = '\\d+'\ndef f(): ...\n"})
+    assert "mlflow.a.f" in facts["api"]

@@ -6,6 +6,7 @@ import ast
 
 from liftlock.knowledge.extract.archive import Archive
 from liftlock.knowledge.extract.facts import Fact, Section
+from liftlock.knowledge.extract.source import parse
 
 # Where migrations have lain: `alembic` in 1.0 to 1.3, `store/db_migrations` since; auth since 2.5.
 _TRACKING = ("mlflow/store/db_migrations/versions/", "mlflow/alembic/versions/")
@@ -40,7 +41,7 @@ def _chain(archive: Archive, folders: tuple[str, ...]) -> Section:
 
 def _assigned(text: bytes) -> dict[str, object]:
     values: dict[str, object] = {}
-    for node in ast.parse(text).body:
+    for node in parse(text).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
         if isinstance(target, ast.Name) and isinstance(value, ast.Constant):

@@ -11,6 +11,8 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from liftlock.knowledge.extract.source import parse
+
 _RPC = 51310
 
 
@@ -60,7 +62,7 @@ def _bound(service: str, method: bytes) -> Iterator[Endpoint]:
 
 def _serialized(source: bytes) -> bytes | None:
     """The first serialized descriptor: `AddSerializedFile(b'...')`, or `serialized_pb=...` in older files."""
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(parse(source)) if isinstance(node, ast.Call)]
     for node in calls:
         added = isinstance(node.func, ast.Attribute) and node.func.attr == "AddSerializedFile" and node.args
         if added and (found := _bytes(node.args[0])) is not None:

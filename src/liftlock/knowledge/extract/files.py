@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import NamedTuple
 
-from liftlock.knowledge.extract.source import Import, imports, statements
+from liftlock.knowledge.extract.source import Import, imports, parse, statements
 from liftlock.knowledge.extract.variables import NAME
 
 _LONG = 60
@@ -42,7 +42,7 @@ class FileFacts(NamedTuple):
 
 def read(source: bytes, module: str, is_package: bool) -> FileFacts:
     """The facts of one file."""
-    tree = ast.parse(source)
+    tree = parse(source)
     symbols: dict[str, Symbol] = {}
     exported: list[str] | None = None
     stars: list[str] = []

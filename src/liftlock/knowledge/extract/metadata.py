@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from liftlock.knowledge.extract.archive import Archive
 from liftlock.knowledge.extract.facts import Fact, Section
-from liftlock.knowledge.extract.source import statements
+from liftlock.knowledge.extract.source import parse, statements
 
 
 def release(archive: Archive) -> Section:
@@ -60,7 +60,7 @@ def _metadata(archive: Archive) -> str:
 
 def _setup(archive: Archive) -> dict[str, Any]:
     """The literal arguments of `setup(...)`, names of module level followed."""
-    tree = ast.parse(archive.read("setup.py"))
+    tree = parse(archive.read("setup.py"))
     names: dict[str, ast.expr] = {}
     for node in statements(tree.body):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

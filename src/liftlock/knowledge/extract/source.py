@@ -6,6 +6,7 @@ This knows nothing of MLflow. What cannot be told without running the program is
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +76,13 @@ class Module:
     bindings: dict[str, Binding]
 
 
+def parse(text: bytes, file: str = "<source>") -> ast.Module:
+    """The syntax tree of a file. Old releases hold invalid escapes, which newer Pythons warn of on the terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text, file)
+
+
 def module_name(file: str) -> str:
     """`mlflow/a/b.py` -> `mlflow.a.b`; a package's `__init__.py` gives the package."""
     parts = file.removesuffix(".py").split("/")
@@ -139,7 +147,7 @@ class Program:
             return None
         if name not in self._modules:
             file = self.files[name]
-            tree = ast.parse(self.archive.read(file), file)
+            tree = parse(self.archive.read(file), file)
             found = Module(name, file, file.endswith("__init__.py"), tree, {})
             found.bindings.update(_bindings(found))
             self._modules[name] = found
