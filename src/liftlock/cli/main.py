@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "releases": ("releases", "List MLflow releases and build their environments."),
     "advisories": ("advisories", "Show known flaws: fixed, left and gained by an upgrade."),
     "server": ("server", "Start, stop, restart, scale and read the server."),
+    "gate": ("gate", "Run the gate in front of the server; see its state and clients."),
     "demo": ("demo", "Upgrade a real old MLflow before your eyes."),
 }
 

@@ -106,7 +106,8 @@ class Limits(Value, frozen=True):
     body_grace: float = 30.0
     body_rate: int = 500
     stall: float = 120.0
-    connect: float = 10.0
+    # As long as MLflow clients go on by themselves when a port refuses them (2.9.2: 62 s).
+    connect: float = 60.0
     queue: int = 4096
     queue_bytes: int = 128 << 20
     hold: float = 30.0

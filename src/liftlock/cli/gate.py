@@ -1,0 +1,123 @@
+"""`liftlock gate`: run the gate, see its state and its clients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from liftlock.cli.common import F, State, emit, json_option, pass_state, say
+from liftlock.errors import UsageError
+
+
+@click.group("gate")
+def command() -> None:
+    """The gate in front of MLflow: it can hold writes and move traffic to another server.
+
+    \b
+    Examples:
+      liftlock gate run --listen 0.0.0.0:5000 --upstream 127.0.0.1:5001
+      liftlock gate status
+      liftlock gate clients
+    """
+
+
+def _directory_option(function: F) -> F:
+    """The option every command here has."""
+    return click.option(
+        "--dir", "directory", type=click.Path(file_okay=False, path_type=Path),
+        help="The gate's own directory (default: .liftlock/gate beside liftlock.toml).",
+    )(function)  # fmt: skip
+
+
+@command.command("run")
+@click.option("--listen", required=True, help="HOST:PORT that clients use.")
+@click.option("--upstream", required=True, help="HOST:PORT of the server; ignored once the gate has a state.")
+@click.option("--static-prefix", default="", help="The server's --static-prefix.")
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate (PEM).")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its key (PEM).")
+@_directory_option
+@pass_state
+def run(
+    state: State,
+    listen: str,
+    upstream: str,
+    static_prefix: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    directory: Path | None,
+) -> int:
+    """Serve until told to stop. Which server is live is read from the gate's state, not from --upstream."""
+    from liftlock.gate import serve
+    from liftlock.gate.model import Address, Settings
+
+    def ready(address: Address, live: Address) -> None:
+        say(f"gate listens on {address}, upstream {live}")
+
+    try:
+        settings = Settings(
+            listen=Address.parse(listen), upstream=Address.parse(upstream), directory=_directory(state, directory),
+            static_prefix=static_prefix, certificate=tls_cert, key=tls_key,
+        )  # fmt: skip
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    serve.run(settings, ready=ready)
+    return 0
+
+
+@command.command("status")
+@_directory_option
+@json_option
+@pass_state
+def status(state: State, directory: Path | None, as_json: bool) -> int:
+    """Phase, generation, upstream, and what is in flight or held."""
+    from liftlock.gate.client import GateClient
+
+    with GateClient(_directory(state, directory) / "control.sock") as client:
+        reply = client.status()
+    if as_json:
+        emit(reply)
+        return 0
+    assert reply.counts is not None
+    say(f"gate (PID {reply.pid}) on {reply.listen}: {reply.state.phase}, generation {reply.state.generation}")
+    for side in reply.counts.sides:
+        say(f"  {side.address}: {side.reads} reads and {side.writes} writes in flight")
+    say(f"  {reply.counts.clients} clients, {reply.counts.held} writes held")
+    return 0
+
+
+@command.command("metrics")
+@_directory_option
+@pass_state
+def metrics(state: State, directory: Path | None) -> int:
+    """Prometheus' text, as the control socket serves it."""
+    from liftlock.gate.client import GateClient
+
+    with GateClient(_directory(state, directory) / "control.sock") as client:
+        say(client.metrics().rstrip())
+    return 0
+
+
+@command.command("clients")
+@click.option("--days", type=float, default=0.0, help="Only the last DAYS days (default: the whole log).")
+@_directory_option
+@json_option
+@pass_state
+def clients(state: State, days: float, directory: Path | None, as_json: bool) -> int:
+    """Who uses the server, by client version, from the access log."""
+    from liftlock import clock
+    from liftlock.gate.clients import report
+
+    since = clock.now().timestamp() - days * 86_400 if days else 0.0
+    uses = report(_directory(state, directory) / "access.log", since=since)
+    if as_json:
+        emit(list(uses))
+        return 0
+    for use in uses:
+        name = f"{use.kind} {use.version}".strip()
+        say(f"{name:<36} {use.requests:>9} requests  {use.writes:>9} writes  {use.failed:>7} failed  {use.peers} hosts")
+    return 0
+
+
+def _directory(state: State, given: Path | None) -> Path:
+    return given if given is not None else state.workspace().state / "gate"
