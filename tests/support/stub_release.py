@@ -50,7 +50,7 @@ _TRACKING = [
     ),
     ("t002", ["CREATE INDEX metrics_run ON metrics (run_uuid)"]),
     ("t003", ["ALTER TABLE runs ADD COLUMN extra VARCHAR(20) DEFAULT 'x'"]),
-    ("t004", ["CREATE TABLE secrets (name VARCHAR(20) PRIMARY KEY)", "INSERT INTO secrets VALUES ('one')"]),
+    ("t004", ["CREATE TABLE stub_notes (name VARCHAR(20) PRIMARY KEY)", "INSERT INTO stub_notes VALUES ('one')"]),
 ]
 _AUTH = [
     ("u001", ["CREATE TABLE users (username VARCHAR(255) PRIMARY KEY, password_hash VARCHAR(255))"]),

@@ -26,7 +26,8 @@ from liftlock.steps.migrate import Migrate, Warmth, WarmUp
 from liftlock.steps.record import Record
 from liftlock.steps.server import ProveQuiet, StartServer, StopServer
 from liftlock.steps.site import Site
-from liftlock.steps.verification import Baseline, SampleBefore, VerifyData, VerifyLive, after_migration
+from liftlock.steps.verification import Baseline, SampleBefore, VerifyData, VerifyLive
+from liftlock.steps.written import after_migration
 from liftlock.stores.interface import Store
 
 
@@ -56,7 +57,7 @@ def upgrade_steps(site: Site, plan: Plan, heads: Heads, config: Config, original
     add(BackUp(site, name="snapshot", title="take the final snapshot and verify it", tag="pre-migration", quiet=True))
     for step in _migration_steps(site, heads, warmth):
         add(step)
-    add(StartServer(site, name="start-new", release=target, python=new_python))
+    add(StartServer(site, name="start-new", release=target, python=new_python, opens=True))
     add(VerifyLive(site, target, clients=(source, target), opened_with=after_migration if standard else None))
     add(
         Record(

@@ -32,7 +32,7 @@ from liftlock.model.uri import Engine, StoreUri
 from liftlock.releases.environment import Environment, Environments
 from liftlock.releases.index import Index
 from liftlock.releases.tools import PopulateSize, ReleaseTools
-from liftlock.steps.verification import changed_since
+from liftlock.steps.written import changed_since
 
 
 class Line(Value, frozen=True):

@@ -13,7 +13,7 @@ from liftlock.model.deployment import Deployment, Role
 from liftlock.model.plan import Plan, Strategy
 from liftlock.model.progress import Observer, silent
 from liftlock.model.release import Jump, Release
-from liftlock.plan.planner import plan
+from liftlock.plan.planner import identity, plan
 from liftlock.plan.situation import Rehearsed, Situation
 from liftlock.releases.environment import Environment
 from liftlock.releases.index import Index
@@ -91,11 +91,14 @@ def load_plan(workspace: Workspace, plan_id: str) -> Plan:
     """A saved plan. Raises UsageError when there is none with this id."""
     path = workspace.state / "plans" / f"{Path(plan_id).name}.json"
     try:
-        return from_json(path.read_bytes(), Plan)
+        found = from_json(path.read_bytes(), Plan)
     except FileNotFoundError:
         raise UsageError(f"there is no plan {plan_id}", hint="Make one with `liftlock plan --to VERSION`.") from None
     except ValueError as error:
         raise UsageError(f"plan {plan_id} is damaged: {error}", hint="Make it anew with `liftlock plan`.") from error
+    if found.id != identity(found) or found.id != path.stem:
+        raise UsageError(f"plan {plan_id} was edited", hint="Make it anew with `liftlock plan`.")
+    return found
 
 
 def require_unchanged(plan: Plan, deployment: Deployment) -> None:

@@ -46,6 +46,7 @@ def rehearse(workspace: Workspace, to: str | None, *, observer: Observer = silen
     Raises PutBack when a step fails (the copy is gone then; the deployment was never touched).
     """
     with workspace.lock("rehearsal") as owner:
+        workspace.journal.verify()
         deployment = workspace.deployment()
         target = choose_target(workspace, to)
         if not deployment.server.release < target:

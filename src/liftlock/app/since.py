@@ -9,7 +9,7 @@ from liftlock.model.codec import Value, from_builtins
 from liftlock.model.deployment import Role
 from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.journal import RunState
-from liftlock.steps.verification import changed_since
+from liftlock.steps.written import changed_since
 
 _LISTED = 20
 

@@ -24,6 +24,8 @@ from liftlock.runtimes.interface import Handle
 
 CONFIG = "liftlock.toml"
 PLAN = "plan.json"
+# What is left of an upgrade once its migrated databases were compared, but for the verification of the server.
+_LAST = ("start-new", "record")
 
 
 class Summary(Value, frozen=True):
@@ -39,6 +41,7 @@ class Summary(Value, frozen=True):
 def upgrade(workspace: Workspace, plan: Plan, *, observer: Observer = silent) -> Summary:
     """Run exactly this plan. Raises Refused, PutBack or NeedsPerson; see `Executor.forward`."""
     with workspace.lock(f"upgrade to MLflow {plan.jump.target}") as owner:
+        workspace.journal.verify()
         deployment = workspace.deployment()
         require_unchanged(plan, deployment)
         server = workspace.server()
@@ -64,6 +67,7 @@ def upgrade(workspace: Workspace, plan: Plan, *, observer: Observer = silent) ->
 def resume(workspace: Workspace, *, observer: Observer = silent) -> Summary:
     """Go on with the open run: forward, or back when it was being put back. Raises Refused when there is none."""
     with workspace.lock("resume") as _:
+        workspace.journal.verify()
         executor = Executor(workspace.journal, observer=observer)
         state = _open_run(workspace)
         if state.kind is RunKind.REHEARSAL:
@@ -76,6 +80,7 @@ def resume(workspace: Workspace, *, observer: Observer = silent) -> Summary:
 def abort(workspace: Workspace, *, observer: Observer = silent) -> Summary:
     """Put the open run back as it was. Raises Refused when there is none."""
     with workspace.lock("abort") as _:
+        workspace.journal.verify()
         executor = Executor(workspace.journal, observer=observer)
         state = _open_run(workspace)
         if state.kind is RunKind.REHEARSAL:
@@ -94,19 +99,26 @@ def last_upgrade(workspace: Workspace) -> RunState | None:
 
 def preview_rollback(workspace: Workspace) -> tuple[RunState, WritesSince]:
     """The upgrade a rollback would take back, and what was written since. Raises Refused when there is none."""
-    state = last_upgrade(workspace)
-    if state is None:
-        raise Refused("there is no upgrade to roll back", hint="See `liftlock status`.")
+    workspace.journal.verify()
+    state = _to_roll_back(workspace)
     return state, writes_since(workspace, state)
 
 
 def rollback(workspace: Workspace, *, observer: Observer = silent) -> Summary:
-    """Go back to the release before the last upgrade. What was written since is saved in a verified backup first."""
+    """Go back to the release before the last upgrade. What was written since is saved in a verified backup first.
+
+    An upgrade that stopped for a person because clients had written before it was verified is ended as it stands and
+    then rolled back like any other: taking it back step by step would lose those writes.
+    """
     with workspace.lock("rollback") as owner:
-        state = last_upgrade(workspace)
-        if state is None:
-            raise Refused("there is no upgrade to roll back", hint="See `liftlock status`.")
+        workspace.journal.verify()
+        state = _to_roll_back(workspace)
         executor = Executor(workspace.journal, observer=observer)
+        if state.outcome is RunOutcome.OPEN:
+            rest = [step for step in steps_of(workspace, state, observer=observer) if step.name in _LAST]
+            executor.forward(state.id, rest)
+            executor.end(state.id, RunOutcome.DONE, "not verified; ended to be rolled back")
+            workspace = Workspace.open(workspace.config.path)
         server = workspace.server()
         run = workspace.begin(
             executor,
@@ -124,6 +136,7 @@ def finalize(workspace: Workspace) -> tuple[str, ...]:
     Returns what was released. Raises Refused when there is nothing to finalize.
     """
     with workspace.lock("finalize") as _:
+        workspace.journal.verify()
         state = last_upgrade(workspace)
         if state is None:
             raise Refused("there is no upgrade to finalize", hint="See `liftlock status`.")
@@ -204,6 +217,25 @@ def _put_back(workspace: Workspace, executor: Executor, state: RunState, reason:
 def _clean_rehearsal(workspace: Workspace, executor: Executor, state: RunState) -> Summary:
     executor.put_back(state.id, rehearse.steps_of(workspace, state), reason="cleaned up")
     return _summary(workspace, state.id, {})
+
+
+def _to_roll_back(workspace: Workspace) -> RunState:
+    open_run = workspace.journal.open_run()
+    if open_run is None:
+        found = last_upgrade(workspace)
+        if found is None:
+            raise Refused("there is no upgrade to roll back", hint="See `liftlock status`.")
+        return found
+    opened = open_run.kind is RunKind.UPGRADE and bool(_result(open_run, "start-new"))
+    restored = any(
+        step.name.startswith("migrate-") and step.last in (Kind.UNDO_INTENT, Kind.UNDONE) for step in open_run.steps
+    )
+    if not opened or restored:
+        raise Refused(
+            f"{open_run.kind} {open_run.id} of {open_run.operator} has not ended",
+            hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",
+        )
+    return open_run
 
 
 def _open_run(workspace: Workspace) -> RunState:

@@ -102,12 +102,17 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         status = fail(error, as_json="--json" in words)
-    except KeyboardInterrupt:
-        click.echo("interrupted; nothing was left half-way", err=True)
-        status = 3
     except BrokenPipeError:
         sys.stderr.close()
         status = 0
+    except OSError as error:
+        if debug:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        status = fail(LiftlockError(f"{place}{error.strerror or error}"), as_json="--json" in words)
+    except KeyboardInterrupt:
+        click.echo("interrupted; nothing was left half-way", err=True)
+        status = 3
     sys.exit(status if isinstance(status, int) else 0)
 
 

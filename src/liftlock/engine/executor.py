@@ -101,7 +101,9 @@ class Executor:
                 self.journal.append(run, Kind.NOTE, f"undo-failed:{step.name}", {"message": str(error)})
                 raise NeedsPerson(
                     f"putting back '{step.title}' failed: {error}",
-                    hint="Clear the cause and run `liftlock abort`; the backup is untouched.",
+                    hint=error.hint
+                    if isinstance(error, NeedsPerson)
+                    else "Clear the cause and run `liftlock abort`; the backup is untouched.",
                 ) from error
             self.journal.append(run, Kind.UNDONE, step.name, {})
         self.end(run, outcome or RunOutcome.PUT_BACK, reason)

@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS entry (
     digest TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS entry_run ON entry (run, seq);
+CREATE TABLE IF NOT EXISTS head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, digest TEXT NOT NULL);
 """
 
 
@@ -56,6 +57,8 @@ class Journal:
                 "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (seq, run, kind.value, step, at.isoformat(), text, previous, digest),
             )
+            # Without it nobody would miss entries cut off at the end.
+            db.execute("INSERT OR REPLACE INTO head VALUES (1, ?, ?)", (seq, digest))
         return Entry(
             seq=seq, run=run, kind=kind, step=step, at=at, payload=json.loads(text), previous=previous, digest=digest
         )
@@ -86,6 +89,18 @@ class Journal:
                 )
             previous = entry.digest
             expected += 1
+        if self._head() != (expected - 1, previous):
+            raise JournalError(
+                f"entries after {expected - 1} of the journal were removed",
+                hint=f"Do not trust {self.path.name}; compare it with the copy in the evidence.",
+            )
+
+    def _head(self) -> tuple[int, str]:
+        if not self.path.exists():
+            return 0, _GENESIS
+        with closing(self._open()) as db:
+            row = db.execute("SELECT seq, digest FROM head").fetchone()
+        return (int(row[0]), str(row[1])) if row else (0, _GENESIS)
 
     def runs(self) -> tuple[RunState, ...]:
         """All runs, oldest first, folded from their entries."""

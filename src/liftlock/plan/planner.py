@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from types import ModuleType
 
+import msgspec
+
 from liftlock.errors import Refused, UsageError
 from liftlock.model.codec import to_json
 from liftlock.model.plan import Plan, PlannedStep, Strategy
@@ -49,8 +51,13 @@ def plan(situation: Situation) -> Plan:
         point_of_no_return=chosen.POINT_OF_NO_RETURN,
         window=total(tuple(step.estimate for step in steps if step.holds_writes)),
     )
-    digest = hashlib.sha256(to_json(draft).encode()).hexdigest()[:12]
-    return Plan(**{name: getattr(draft, name) for name in draft.__struct_fields__} | {"id": f"plan-{digest}"})
+    return msgspec.structs.replace(draft, id=identity(draft))
+
+
+def identity(made: Plan) -> str:
+    """The id of a plan, which follows from everything else in it: an edited plan has another."""
+    text = to_json(msgspec.structs.replace(made, id=""))
+    return f"plan-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _refuse_illegal(situation: Situation) -> None:

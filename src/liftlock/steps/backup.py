@@ -10,10 +10,11 @@ from liftlock.backup.create import create, remove_dead
 from liftlock.backup.verify import SCRATCH, verify
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Payload, Probe
-from liftlock.errors import BackupError, StoreError
+from liftlock.errors import BackupError, NeedsPerson, StoreError
 from liftlock.model.deployment import Role
 from liftlock.model.finding import blocking
 from liftlock.steps.site import Site
+from liftlock.steps.written import changed_since
 from liftlock.stores.interface import Store
 
 
@@ -77,6 +78,8 @@ class BackUp(BaseStep):
 
     def _let_go(self, context: Context) -> None:
         """Sets of this run that were never verified (it was killed before) are not worth protecting."""
+        if not self.site.backup_directory.is_dir():
+            return
         for each in catalog.list_sets(self.site.backup_directory).sets:
             if each.kept_by == context.run and each.verified_at is None:
                 catalog.set_keep(self.site.backup_directory, each.id, keep=False)
@@ -111,7 +114,21 @@ class Restore(BaseStep):
         fallback = context.outcome(self.fallback_step).get("set")
         if fallback and not matches(self.site, self.role, fallback):
             self.site.quiet_or_stop(f"restoring the {self.role.value} database")
+            self._refuse_to_lose()
             restore_store(self.site, self.role, fallback)
+
+    def _refuse_to_lose(self) -> None:
+        """The old server may have been open to clients already: what they wrote is in no backup."""
+        saved = catalog.find(self.site.backup_directory, self.source)
+        store, entry = self.site.store(self.role), saved.store(self.role)
+        if entry is None or store.revision() != entry.revision:
+            return
+        written = changed_since(catalog.fingerprint_of(saved, self.role), store.fingerprint())
+        if written:
+            raise NeedsPerson(
+                f"clients have written to the {self.role.value} database since it went back ({', '.join(written)})",
+                hint="`liftlock resume` goes on with the rollback and keeps those writes.",
+            )
 
 
 def tidy(stores: Iterable[Store]) -> None:

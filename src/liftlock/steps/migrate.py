@@ -11,6 +11,7 @@ from liftlock.releases.environment import Environment, Environments
 from liftlock.releases.tools import ReleaseTools, WarmWorker
 from liftlock.steps.backup import matches, restore_store
 from liftlock.steps.site import Site
+from liftlock.steps.written import refuse_to_lose
 
 _DEADLINE = 24 * 3600.0
 
@@ -87,12 +88,16 @@ class Migrate(BaseStep):
         self.site.quiet_or_stop(f"migrating the {self.role.value} database")
         uri = self.site.store(self.role).uri
         worker = self.warmth.take()
-        with side_effect(f"migrate {self.role.value}"):
-            if worker is not None:
-                report = worker.migrate(uri, self.role, timeout=_DEADLINE, observer=context.observer)
-            else:
-                tools = ReleaseTools(target_environment(self.site, context))
-                report = tools.migrate(uri, self.role, timeout=_DEADLINE, observer=context.observer)
+        try:
+            with side_effect(f"migrate {self.role.value}"):
+                if worker is not None:
+                    report = worker.migrate(uri, self.role, timeout=_DEADLINE, observer=context.observer)
+                else:
+                    tools = ReleaseTools(target_environment(self.site, context))
+                    report = tools.migrate(uri, self.role, timeout=_DEADLINE, observer=context.observer)
+        except BaseException:
+            self.warmth.close()  # it still has the database open, in the middle of a transaction
+            raise
         context.note(
             self.name,
             {
@@ -111,8 +116,10 @@ class Migrate(BaseStep):
     def undo(self, context: Context) -> None:
         """Restore the snapshot, unless the database still (or again) equals it."""
         saved = context.outcome(self.snapshot_step).get("set")
+        self.warmth.close()
         if saved and not matches(self.site, self.role, saved):
             self.site.quiet_or_stop(f"restoring the {self.role.value} database")
+            refuse_to_lose(self.site, context, (self.role,))
             restore_store(self.site, self.role, saved)
 
 

@@ -12,6 +12,7 @@ from liftlock.errors import Refused
 from liftlock.model.release import Release
 from liftlock.runtimes.interface import Handle
 from liftlock.steps.site import Site, describe_writers
+from liftlock.steps.written import refuse_to_lose
 
 
 class StopServer(BaseStep):
@@ -87,8 +88,12 @@ class StartServer(BaseStep):
 
     holds_writes = True
 
-    def __init__(self, site: Site, *, name: str, release: Release, python: Callable[[Context], Path]) -> None:
+    def __init__(
+        self, site: Site, *, name: str, release: Release, python: Callable[[Context], Path], opens: bool = False
+    ) -> None:
+        """`opens` says that clients come to migrated databases with this start, so undoing it asks for their writes."""
         self.site = site
+        self.opens = opens
         self.name = name
         self.title = f"start MLflow {release}"
         self.release = release
@@ -112,5 +117,7 @@ class StartServer(BaseStep):
         """Stop whatever server of ours runs."""
         handle = self.site.runtime.find()
         if handle is not None:
+            if self.opens:
+                refuse_to_lose(self.site, context, tuple(self.site.stores))
             with side_effect("stop server"):
                 self.site.runtime.stop(handle)

@@ -19,14 +19,11 @@ from liftlock.releases.tools import ReleaseTools, SmokeReport
 from liftlock.steps.fingerprint import comparable_fingerprint
 from liftlock.steps.migrate import cached
 from liftlock.steps.site import Site
+from liftlock.steps.written import changed_since
 from liftlock.verify.data import verify_migrated
 from liftlock.verify.http import Client
 from liftlock.verify.live import smoke_findings, verify_server
 from liftlock.verify.sample import RestSample, take_sample
-
-# What a running server writes by itself, without any client: leases, job bookkeeping.
-HOUSEKEEPING = frozenset({"jobs", "job_locks", "scheduler_leases"})
-
 
 Baseline = Callable[[Context, Role], Fingerprint]
 
@@ -154,6 +151,11 @@ class VerifyLive(BaseStep):
         """The findings."""
         return context.noted(self.name) or {}
 
+    def undo(self, context: Context) -> None:
+        """Erase what a smoke run left that was killed: it must not pass for a client's writes."""
+        if self.site.config_path is not None and self.opened_with is not None:
+            self._erase([], context)
+
     def _findings(self, context: Context) -> list[Finding]:
         spec = self.site.spec(self.site.old_python, self.release)
         url = _url(spec.host, spec.port, spec.static_prefix)
@@ -243,20 +245,6 @@ class VerifyLive(BaseStep):
             )
         except (LiftlockError, KeyError) as error:
             return f"it cannot be told which: {error}"
-
-
-def after_migration(context: Context, role: Role) -> Fingerprint:
-    """The state right after the migration, as `verify-data` measured it."""
-    return from_builtins(context.outcome(VerifyData.name)["after"][role.value], Fingerprint)
-
-
-def changed_since(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
-    """Tables that clients changed between two fingerprints; a server's own housekeeping and sequences left out."""
-    return tuple(
-        table
-        for table in before.differences(now)
-        if table not in HOUSEKEEPING and not table.startswith(("sqlite_", "("))
-    )
 
 
 def require(findings: list[Finding]) -> None:
