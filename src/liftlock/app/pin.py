@@ -17,6 +17,7 @@ from liftlock.pins.proposal import Proposal, hashed, packages, propose
 from liftlock.pins.relock import Tools
 from liftlock.pins.supporting import Support, supports
 from liftlock.pins.survey import Survey, survey
+from liftlock.pins.tracking import Update
 from liftlock.pins.transaction import Record, Transactions
 from liftlock.pins.tree import Tree
 from liftlock.releases.children import clean_environment
@@ -35,6 +36,7 @@ class Options:
     `docs`: change documentation too. `offline`: ask no package index, so the version's existence is not checked and
     hashes cannot be made. `past`: versions that nothing may name any more. `relock`: have lock files rewritten by
     their tools. `plain`: the directory need not be a repository. `digests` and `drop_digests` as in Target.
+    `tracking`: what to write into the tracking file.
     """
 
     docs: bool = False
@@ -44,6 +46,7 @@ class Options:
     digests: Mapping[str, str] = field(default_factory=dict)
     drop_digests: bool = False
     past: tuple[str, ...] = ()
+    tracking: Update | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ def prepare(path: Path, release: Release, options: Options, observer: Observer =
     target = Target(release.key, digests=options.digests, drop_digests=options.drop_digests, hashes=hashes)
     observer(Progress(work="work out the change"))
     tools = _tools() if options.relock and not options.offline else None
-    proposal = propose(tree, found, target, docs=options.docs, tools=tools, past=options.past)
+    proposal = propose(
+        tree, found, target, docs=options.docs, tools=tools, past=options.past, tracking=options.tracking
+    )
     return Proposed(tree, proposal, recovered)
 
 

@@ -13,7 +13,10 @@ from liftlock.errors import Refused, UsageError
 if TYPE_CHECKING:
     from liftlock.pins.proposal import Proposal
     from liftlock.pins.supporting import Support
+    from liftlock.pins.tracking import Update
     from liftlock.pins.transaction import Record
+
+STATUSES = ("blocked", "monitoring", "queued", "shipped")
 
 
 @click.command()
@@ -31,12 +34,20 @@ if TYPE_CHECKING:
 @click.option("--support", "supported", is_flag=True, help="Resolve requirements; stop where other pins conflict.")
 @click.option("--build", is_flag=True, help="With --support: also install what resolves, and import it.")
 @click.option("--undo", "undo_last", is_flag=True, help="Take back the last pin of PATH.")
+@click.option("--image-tag", metavar="IMAGE", help="Tracking file: the image, with its tag.")
+@click.option("--release-notes", metavar="URL", help="Tracking file: where the release notes are.")
+@click.option("--upgrade-status", type=click.Choice(STATUSES), help="Tracking file: how far the upgrade has come.")
+@click.option("--last-verified", metavar="DATE", help="Tracking file: when the checklist was last gone through.")
+@click.option("--cve", "cves", multiple=True, metavar="ID", help="Tracking file: an advisory that stays open.")
+@click.option("--no-cve", is_flag=True, help="Tracking file: none stays open.")
+@click.option("--status", metavar="TEXT", help="SECURITY.md: the status in MLflow's row.")
 @yes_option
 @json_option
 def command(
     version: str | None, path: Path | None, check: bool, diff_only: bool, docs: bool, offline: bool, no_relock: bool,
     past: tuple[str, ...], digests: tuple[str, ...], drop_digests: bool, plain: bool, supported: bool, build: bool,
-    undo_last: bool, yes: bool, as_json: bool,
+    undo_last: bool, image_tag: str | None, release_notes: str | None, upgrade_status: str | None,
+    last_verified: str | None, cves: tuple[str, ...], no_cve: bool, status: str | None, yes: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Make every file below PATH (default: here) name MLflow VERSION: all of them, or none.
 
@@ -63,6 +74,7 @@ def command(
     options = Options(
         docs=docs, offline=offline, relock=not no_relock, plain=plain, digests=_digests(digests),
         drop_digests=drop_digests, past=past,
+        tracking=_update(image_tag, release_notes, upgrade_status, last_verified, cves, no_cve, status),
     )  # fmt: skip
     release = Release.parse(version)
     with progress(quiet=as_json) as observer:
@@ -105,6 +117,25 @@ def _undo(path: Path, *, plain: bool, as_json: bool) -> int:
     return 0
 
 
+def _update(
+    image_tag: str | None, release_notes: str | None, upgrade_status: str | None, last_verified: str | None,
+    cves: tuple[str, ...], no_cve: bool, status: str | None,
+) -> Update | None:  # fmt: skip
+    from liftlock.pins.tracking import Update, UpgradeStatus
+
+    if cves and no_cve:
+        raise UsageError("--cve and --no-cve exclude each other")
+    update = Update(
+        container_image=image_tag,
+        release_notes_url=release_notes,
+        upgrade_status=UpgradeStatus(upgrade_status) if upgrade_status else None,
+        last_verified=last_verified,
+        safety_cves=cves if cves or no_cve else None,
+        status=status,
+    )
+    return None if update == Update() else update
+
+
 def _digests(words: tuple[str, ...]) -> dict[str, str]:
     found = {}
     for word in words:
@@ -129,7 +160,7 @@ def _show(proposal: Proposal, recovered: Record | None) -> None:
         for each in proposal.changes
         for moved in each.moved
     ]
-    rows += [(f"{each.path}:1", "lock", "rewritten by its tool", "") for each in proposal.changes if not each.moved]
+    rows += [(f"{each.path}:1", "file", "rewritten, see the diff", "") for each in proposal.changes if not each.moved]
     if rows:
         say(table(("place", "what", "before", "after"), [[_short(cell) for cell in row] for row in rows]))
     elif not proposal.pins:

@@ -6,14 +6,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from liftlock.errors import Refused
 from liftlock.pins import relock
 from liftlock.pins.change import Change, at_target, change
 from liftlock.pins.document import Document
 from liftlock.pins.formats.interface import Group
+from liftlock.pins.formats.release_config import ReleaseConfig
+from liftlock.pins.formats.security import Security
 from liftlock.pins.leftovers import Kind, Leftover, leftovers
 from liftlock.pins.model import PACKAGES, Syntax, Target
 from liftlock.pins.relock import Stale, Tools
 from liftlock.pins.survey import Survey, Surveyed
+from liftlock.pins.tracking import Update, security_row, updated
 from liftlock.pins.transaction import NewContent
 from liftlock.pins.tree import Tree
 from liftlock.pins.writing import named
@@ -77,16 +81,26 @@ def hashed(found: Survey) -> tuple[str, ...]:
 
 
 def propose(
-    tree: Tree, found: Survey, target: Target, *, docs: bool, tools: Tools | None, past: Collection[str] = ()
+    tree: Tree,
+    found: Survey,
+    target: Target,
+    *,
+    docs: bool,
+    tools: Tools | None,
+    past: Collection[str] = (),
+    tracking: Update | None = None,
 ) -> Proposal:
     """Work out the change; nothing is written to the tree. Raises BadFile or Refused.
 
     `tools` is what lock tools run with; None leaves every lock as it is and reports it as stale.
-    `past` are versions that no file may name any more, besides those the pins name now.
+    `past` are versions that no file may name any more, besides those the pins name now; `tracking`
+    is written into the tracking file and the table of SECURITY.md.
     """
     plain = [each for each in found.group(*_groups(docs)) if not relock.is_lock(each)]
     locks = [each for each in found.files if relock.is_lock(each) and each.format.group is not Group.DOCS]
     changes = [made for each in plain if (made := change(each, target)) is not None]
+    if tracking is not None:
+        changes = _tracked(plain, changes, tracking)
     behind = [each for each in locks if not at_target(each.document, each.pins, target)]
     stale: list[Stale] = []
     jobs: list[relock.Job] = []
@@ -115,6 +129,27 @@ def propose(
         leftovers=tuple(leftovers(documents, known, {*old, *past}, target)),
         documents=tuple(documents),
     )
+
+
+def _tracked(plain: list[Surveyed], changes: list[Change], update: Update) -> list[Change]:
+    """The changes with the update applied on top. Raises Refused when no file tracks the release."""
+    by_path = {each.path: each for each in changes}
+    if not any(each.format.name == ReleaseConfig.name for each in plain):
+        raise Refused(
+            "no file tracks the release, so there is nowhere to write this; nothing was changed",
+            hint="Begin config/mlflow_release.yaml with a line `current_version: VERSION`.",
+        )
+    for each in plain:
+        made = by_path.get(each.document.path, Change(each.document, each.document))
+        if each.format.name == ReleaseConfig.name:
+            after = updated(made.after, update)
+        elif each.format.name == Security.name:
+            after = security_row(made.after, update)
+        else:
+            continue
+        if after.raw != each.document.raw:
+            by_path[made.path] = Change(made.before, after, made.moved)
+    return list(by_path.values())
 
 
 def _reach(each: Surveyed) -> int:

@@ -49,7 +49,7 @@ def survey(tree: Tree) -> Survey:
     links: dict[str, Document] = {}
     for path in paths:
         raw = tree.read(path)
-        if raw is None or not _mentions(raw) or (document := Document.decode(path, raw)) is None:
+        if raw is None or not _mentions(path, raw) or (document := Document.decode(path, raw)) is None:
             continue
         target = tree.link(path)
         if target is None:
@@ -87,7 +87,10 @@ def _find(document: Document, form: Format) -> list[Pin]:
     return find(document, form)
 
 
-def _mentions(raw: bytes) -> bool:
+def _mentions(path: str, raw: bytes) -> bool:
+    """Whether MLflow is named in a file or on the way to it (`config/mlflow_release.yaml`, `charts/mlflow/`)."""
+    if "mlflow" in path.lower():
+        return True
     lower = raw.lower()
     return b"mlflow" in lower or b"m\0l\0f\0l\0o\0w" in lower
 

@@ -112,6 +112,35 @@ def test_locks_without_their_tool_are_stale(tmp_path: Path) -> None:
     assert found["complete"] is False and found["applied"] is True
 
 
+def test_the_tracking_file_takes_every_option_of_the_script_it_replaces(tmp_path: Path) -> None:
+    write(tmp_path, (BY_PATH["config/mlflow_release.yaml"], BY_PATH["SECURITY.md"], BY_PATH["Dockerfile"]))
+    before = contents(tmp_path)
+    words: list[str | Path] = [
+        NEW, tmp_path, "--offline", "--yes", "--image-tag", "registry.example.org/mlflow:3.17.2", "--release-notes",
+        "https://example.org/notes", "--status", "watched", "--cve", "CVE-2026-10001", "--upgrade-status", "shipped",
+    ]  # fmt: skip
+    for _ in range(2):  # a registry of one's own is no reason never to run again
+        assert pin(*words).return_value == 0
+    text = (tmp_path / "config/mlflow_release.yaml").read_text()
+    assert "registry.example.org/mlflow:3.17.2  # registry" in text and "upgrade_status: shipped" in text
+    assert "- CVE-2026-10001" in text and "https://example.org/notes" in text and 'current_version: "3.17.2"' in text
+    assert "| `mlflow`  | 3.17.2 | CVE-2026-10001 | watched |" in (tmp_path / "SECURITY.md").read_text()
+    pin("--undo", tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_a_tracking_file_that_is_wrong_or_missing_changes_nothing(tmp_path: Path) -> None:
+    write(tmp_path, (BY_PATH["Dockerfile"],))
+    with pytest.raises(LiftlockError, match="no file tracks the release"):
+        pin(NEW, tmp_path, "--offline", "--yes", "--cve", "CVE-2026-10001")
+    (tmp_path / "mlflow_release.yaml").write_text("current_version: 2.9.2\nupgrade_status: someday\n")
+    for words in (["--no-cve"], ["--cve", "everything"], ["--last-verified", "today"]):
+        with pytest.raises(LiftlockError, match=r"mlflow_release\.yaml:\d"):
+            pin(NEW, tmp_path, "--offline", "--yes", *words)
+        (tmp_path / "mlflow_release.yaml").write_text("current_version: 2.9.2\n")
+    assert contents(tmp_path)["Dockerfile"] == BY_PATH["Dockerfile"].before.encode()
+
+
 def test_kill_9_of_the_program_at_every_effect(tmp_path: Path) -> None:
     samples = (BY_PATH["Dockerfile"], BY_PATH["requirements/dev.in"], BY_PATH["chart/values.yaml"])
     log = tmp_path / "effects"
