@@ -1,0 +1,334 @@
+"""One file's text to hits: the analyser of its kind, and the languages inside it, however deep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from liftlock.scan import shell
+from liftlock.scan.hits import Hit, Tools
+from liftlock.scan.model import Verdict
+from liftlock.scan.python.infer import Index, Inference
+from liftlock.scan.python.parse import parse
+from liftlock.scan.python.scopes import Module
+from liftlock.scan.python.uses import Uses
+from liftlock.scan.surfaces import Kind, docs, notebook, pins, yamls
+from liftlock.scan.text import Fragment, line_spans
+
+_SHELL = frozenset(
+    {
+        "bash",
+        "sh",
+        "shell",
+        "console",
+        "zsh",
+        "shell-session",
+        "terminal",
+        "shellscript",
+        "powershell",
+        "ps1",
+        "cmd",
+        "bat",
+    }
+)
+_PYTHON = frozenset({"python", "py", "python3", "pycon", "ipython", "ipython3", "py3", "pyi"})
+_ENVIRONMENT = frozenset({"env", "dotenv", "ini", "properties", "toml", "conf", "cfg"})
+_PROMPT = re.compile(r"^(\s*)(?:\$|%|>|#)\s+(?=\S)")
+_DOCTEST = re.compile(r"^(\s*)(?:>>>|\.\.\.) ?|^(\s*)(?:In \[\d*\]:|\s+\.\.\.:) ?")
+_INSTRUCTION = re.compile(r"^\s*(?P<name>RUN|CMD|ENTRYPOINT|ENV|ARG|HEALTHCHECK|SHELL)\s+(?:--\S+\s+)*", re.IGNORECASE)
+_ASSIGNED = re.compile(r"^\s*(?:export\s+|set\s+)?(?P<name>MLFLOW_[A-Z0-9_]*[A-Z0-9])\s*[?:+]?=", re.MULTILINE)
+_MARK = re.compile(r"^\s*[-@+]*[-@+]")
+
+
+@dataclass
+class Analysis:
+    """The uses found in one file, in places of its text; `partial` says why not all of it was seen."""
+
+    hits: list[Hit] = field(default_factory=list)
+    partial: str = ""
+
+
+class Analyser:
+    """Reads files with what is known of the whole tree."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def file(self, kind: Kind, text: str, module: Module | None, inference: Inference | None) -> Analysis:
+        """All hits of a file. For Python and notebooks the parsed module and the inference of the tree are given."""
+        found = Analysis()
+        whole = Fragment(text)
+        match kind:
+            case Kind.PYTHON:
+                if module is not None and inference is not None:
+                    found.hits += Uses(module, text, inference, self._tools).run()
+            case Kind.NOTEBOOK:
+                self._notebook(text, module, inference, found)
+            case Kind.SHELL:
+                self._shell(whole, found)
+            case Kind.MAKEFILE:
+                self._makefile(whole, found)
+            case Kind.DOCKERFILE:
+                self._dockerfile(whole, found)
+            case Kind.YAML:
+                self._yaml(whole, found)
+            case Kind.ENVIRONMENT:
+                self._environment(whole, found)
+            case Kind.DOCS:
+                self._docs(text, found)
+            case Kind.REQUIREMENTS:
+                found.hits += [*pins.requirements(text, self._tools), *pins.pythons(text, self._tools, "project")]
+            case Kind.MODEL:
+                found.hits += pins.model(text, self._tools)
+        unique: dict[tuple[str, int, int], Hit] = {}
+        for hit in found.hits:
+            unique.setdefault((hit.judgement.code, hit.start, hit.end), hit)
+        found.hits = sorted(unique.values(), key=lambda hit: (hit.start, hit.end, hit.judgement.code))
+        return found
+
+    def _put(self, found: Analysis, fragment: Fragment, hits: Iterable[Hit]) -> None:
+        for hit in hits:
+            start, end = fragment.span(hit.start, hit.end)
+            edits = tuple(
+                (*fragment.span(first, last), text)
+                if last > first
+                else (fragment.raw(first), fragment.raw(first), text)
+                for first, last, text in hit.edits
+                if fragment.exact(first, max(last, first + 1))
+            )
+            found.hits.append(Hit(hit.judgement, start, end, edits if len(edits) == len(hit.edits) else ()))
+
+    # -- Python -------------------------------------------------------------------------------------------------------
+
+    def _python(self, fragment: Fragment, found: Analysis) -> None:
+        """A piece of Python on its own."""
+        if "mlflow" not in fragment.text:
+            return
+        try:
+            tree, text, whole = parse(fragment.text)
+        except SyntaxError:
+            return
+        if not whole and not re.search(r"^\s*(?:import|from)\s+mlflow\b", fragment.text, re.MULTILINE):
+            return
+        module = Module("fragment.py", "fragment", False, tree)
+        self._put(found, fragment, Uses(module, text, Inference(Index([module])), self._tools).run())
+
+    def _notebook(self, text: str, module: Module | None, inference: Inference | None, found: Analysis) -> None:
+        book = notebook.read(text)
+        if module is not None and inference is not None:
+            self._put(found, book.python, Uses(module, book.python.text, inference, self._tools).run())
+        for fragment in book.shell:
+            self._shell(fragment, found)
+        for fragment in book.docs:
+            inner = Analysis()
+            self._docs(fragment.text, inner)
+            self._put(found, fragment, inner.hits)
+
+    # -- Shell and what holds shell -----------------------------------------------------------------------------------
+
+    def _shell(self, fragment: Fragment, found: Analysis, *, expansions: bool = False) -> None:
+        tools = self._tools
+        commands = shell.split_words(fragment.text)
+        self._put(found, fragment, shell.command_hits(commands, tools))
+        self._put(found, fragment, self._variables(commands, expansions))
+        for start, end, reader in shell.heredocs(fragment.text):
+            inner = fragment.part(start, end)
+            program = (reader[0].value or "") if reader else ""
+            names = " ".join(word.text for word in reader)
+            if re.search(r"\bpython[\d.]*\b", names):
+                self._python(inner, found)
+            elif program in ("sh", "bash") or re.search(r"\b(?:ba)?sh\b", names):
+                self._shell(inner, found)
+            else:
+                self._environment(inner, found)
+        for command in commands:
+            for number, word in enumerate(command):
+                if word.text == "-c" and number and number + 1 < len(command):
+                    program = command[number - 1].value or ""
+                    quoted = command[number + 1]
+                    if quoted.text[:1] not in "\"'" or len(quoted.text) < 3:
+                        continue
+                    inner = fragment.part(quoted.start + 1, quoted.end - 1)
+                    if re.search(r"python[\d.]*$", program):
+                        self._python(inner, found)
+                    elif re.search(r"(?:^|/)(?:ba|z|da)?sh$", program):
+                        self._shell(inner, found)
+
+    def _variables(self, commands: list[list[shell.Word]], expansions: bool) -> Iterator[Hit]:
+        for hit in shell.variable_hits(commands, self._tools):
+            if hit.judgement.verdict is not Verdict.UNKNOWN or expansions or hit.start in _set(commands):
+                yield hit
+
+    def _makefile(self, whole: Fragment, found: Analysis) -> None:
+        recipe: list[tuple[int, int]] = []
+        continued = False
+        for start, end in line_spans(whole.text):
+            line = whole.text[start:end]
+            if line.startswith(("\t", "    ")) or continued:
+                mark = _MARK.match(line) if not continued else None
+                recipe.append((start + (mark.end() if mark else 0), end))
+                continued = line.rstrip("\r\n").endswith("\\")
+            elif assigned := _ASSIGNED.match(line):
+                self._put_variable(whole, assigned["name"], start + assigned.start("name"), found)
+        self._shell(whole.joined(recipe), found)
+
+    def _put_variable(self, fragment: Fragment, name: str, start: int, found: Analysis) -> None:
+        hit = shell.variable_hit(name, start, start + len(name), self._tools)
+        if hit is not None:
+            self._put(found, fragment, [hit])
+
+    def _dockerfile(self, whole: Fragment, found: Analysis) -> None:
+        found.hits += pins.pythons(whole.text, self._tools, "image")
+        found.hits += pins.requirements(whole.text, self._tools)
+        lines = line_spans(whole.text)
+        number = 0
+        while number < len(lines):
+            start, end = lines[number]
+            spans = [(start, end)]
+            while whole.text[start:end].rstrip().endswith("\\") and number + 1 < len(lines):
+                number += 1
+                start, end = lines[number]
+                spans.append((start, end))
+            number += 1
+            head = _INSTRUCTION.match(whole.text[slice(*spans[0])])
+            if head is None:
+                continue
+            kept = [each for each in spans if not whole.text[slice(*each)].lstrip().startswith("#")]
+            fragment = whole.joined([(spans[0][0] + head.end(), spans[0][1]), *kept[1:]])
+            self._instruction(head["name"].upper(), fragment, found)
+
+    def _instruction(self, name: str, fragment: Fragment, found: Analysis) -> None:
+        if name in ("ENV", "ARG"):
+            for each in re.finditer(r"(?:^|\s)(MLFLOW_[A-Z0-9_]*[A-Z0-9])(?==|\s)", fragment.text):
+                self._put_variable(fragment, each[1], each.start(1), found)
+        elif fragment.text.lstrip().startswith("["):
+            self._words(fragment, list(_json_words(fragment.text)), found)
+        else:
+            self._shell(fragment, found)
+
+    def _words(self, fragment: Fragment, words: list[tuple[str | None, int, int]], found: Analysis) -> None:
+        """A list of words that is run without a shell, or by `sh -c`."""
+        command = [shell.Word(value, fragment.text[start:end], start, end) for value, start, end in words]
+        for number, word in enumerate(command):
+            if word.value is not None and " " in word.value:
+                quoted = word.text[:1] in "\"'"
+                inner = fragment.part(word.start + quoted, word.end - quoted)
+                shells = number and command[number - 1].value in ("-c", "-lc", "-ec", "-cx", "-xc")
+                if shells or re.match(r"(?:\S*/)?mlflow\s", word.value):
+                    self._shell(inner, found)
+        self._put(found, fragment, shell.command_hits([command], self._tools))
+
+    def _yaml(self, whole: Fragment, found: Analysis) -> None:
+        found.hits += pins.pythons(whole.text, self._tools, "conda")
+        found.hits += pins.requirements(whole.text, self._tools, conda=True)
+        program = False
+        for part in yamls.parts(whole.text):
+            match part:
+                case yamls.Text():
+                    self._shell(part.fragment, found)
+                    program = part.fragment.text.strip() == "mlflow"
+                case yamls.Words():
+                    words = list(part.words)
+                    first = words[0][0] if words else None
+                    if program and first in self._tools.words.roots:
+                        words.insert(0, ("mlflow", words[0][1], words[0][1]))
+                    program = [value for value, _, _ in words] == ["mlflow"]
+                    self._words(whole, words, found)
+                case yamls.Variable():
+                    self._put_variable(whole, part.name, part.start, found)
+
+    def _environment(self, fragment: Fragment, found: Analysis) -> None:
+        for assigned in _ASSIGNED.finditer(fragment.text):
+            self._put_variable(fragment, assigned["name"], assigned.start("name"), found)
+
+    # -- Documents ----------------------------------------------------------------------------------------------------
+
+    def _docs(self, text: str, found: Analysis) -> None:
+        for block in docs.blocks(text):
+            if "mlflow" not in block.fragment.text.lower():
+                continue
+            inner = Analysis()
+            if block.inline:
+                self._inline(block.fragment, inner)
+            else:
+                self._block(block, inner)
+            found.hits += inner.hits
+
+    def _inline(self, fragment: Fragment, found: Analysis) -> None:
+        text = fragment.text
+        if re.match(r"(?:\$ )?mlflow\s+\S", text):
+            commands = shell.split_words(text.replace("$ ", "  ", 1) if text.startswith("$ ") else text)
+            for hit in shell.command_hits(commands, self._tools):
+                words = hit.judgement.symbol.split()
+                if hit.judgement.code == "LL302" and len(words) < 3 and " -" not in text:
+                    continue
+                self._put(found, fragment, [Hit(hit.judgement, hit.start, hit.end, hit.edits)])
+        elif "api/" in text:
+            self._put(found, fragment, shell.endpoint_hits(text, 0, self._tools))
+        else:
+            commands = shell.split_words(text)
+            for hit in shell.variable_hits(commands, self._tools):
+                if len(text) > hit.end - hit.start + 1:
+                    self._put(found, fragment, [hit])
+
+    def _block(self, block: docs.Block, found: Analysis) -> None:
+        language, fragment = block.language, block.fragment
+        text = fragment.text
+        if not language:
+            language = _guess(text)
+        if language in _SHELL:
+            self._shell(_without_prompts(fragment, _PROMPT), found, expansions=True)
+        elif language in _PYTHON:
+            code = fragment
+            if re.search(r"^\s*(?:>>>|In \[)", text, re.MULTILINE):
+                lines = [span for span in line_spans(text) if _DOCTEST.match(text[slice(*span)])]
+                code = _without_prompts(fragment.joined(lines), _DOCTEST)
+            self._python(code, found)
+        elif language in ("yaml", "yml"):
+            self._put_inner(fragment, found, self._yaml)
+        elif language in ("dockerfile", "docker"):
+            self._put_inner(fragment, found, self._dockerfile)
+        elif language in ("makefile", "make"):
+            self._put_inner(fragment, found, self._makefile)
+        elif language in _ENVIRONMENT:
+            self._environment(fragment, found)
+        elif language in ("http", "text", "plaintext", "txt", ""):
+            self._put(found, fragment, shell.endpoint_hits(text, 0, self._tools))
+
+    def _put_inner(self, fragment: Fragment, found: Analysis, analyse: object) -> None:
+        inner = Analysis()
+        assert callable(analyse)
+        analyse(Fragment(fragment.text), inner)
+        self._put(found, fragment, inner.hits)
+
+
+def _guess(text: str) -> str:
+    """The language of a block that does not say it."""
+    if re.search(r"^\s*(?:>>> )?(?:import|from)\s+\w+|^\s*with mlflow\.|^mlflow\.\w+\(", text, re.MULTILINE):
+        return "python"
+    if re.search(r"^\s*(?:\$ |mlflow |curl |export |docker |pip |kubectl |python )", text, re.MULTILINE):
+        return "bash"
+    if re.search(r"^\s*MLFLOW_\w+=", text, re.MULTILINE):
+        return "env"
+    return ""
+
+
+def _without_prompts(fragment: Fragment, pattern: re.Pattern[str]) -> Fragment:
+    spans = []
+    continued = False
+    for start, end in line_spans(fragment.text):
+        found = pattern.match(fragment.text[start:end]) if not continued else None
+        comment = found is not None and pattern is _PROMPT and found[0].strip() == "#"
+        spans.append((start + (found.end() if found is not None and not comment else 0), end))
+        continued = fragment.text[start:end].rstrip("\r\n").endswith("\\")
+    return fragment.joined(spans)
+
+
+def _json_words(text: str) -> Iterator[tuple[str | None, int, int]]:
+    for found in re.finditer(r'"((?:[^"\\]|\\.)*)"', text):
+        yield (None if "$" in found[1] else found[1]), found.start(), found.end()
+
+
+def _set(commands: list[list[shell.Word]]) -> set[int]:
+    return {word.start for command in commands for word in command if shell.assignment(word) is not None}

@@ -1,0 +1,129 @@
+"""One key of the catalogue over all releases, without loading whole releases: when a name came and went."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+
+from liftlock.knowledge.catalogue import Catalogue
+from liftlock.knowledge.catalogue_api import Surface
+from liftlock.knowledge.catalogue_coding import Coded
+from liftlock.knowledge.extract.facts import Fact
+from liftlock.model.release import Release
+
+
+class Table(Mapping[str, Fact]):
+    """A section in one release, looked up key by key."""
+
+    def __init__(self, coded: Coded, release: int) -> None:
+        self._coded = coded
+        self._release = release
+
+    def __getitem__(self, key: str) -> Fact:
+        fact = self._coded.fact(key, self._release)
+        if fact is None:
+            raise KeyError(key)
+        return fact
+
+    def get(self, key: str, default: Fact | None = None) -> Fact | None:  # type: ignore[override]  # no default type
+        """The fact, or the default."""
+        return self._coded.fact(key, self._release) or default
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._coded.fact(key, self._release) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key in self._coded.events if key in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Existence:
+    """In which releases a thing exists, seen from A and B."""
+
+    def __init__(self, flags: list[bool], old: int, new: int, releases: tuple[Release, ...]) -> None:
+        self._flags, self._old, self._new, self._releases = flags, old, new, releases
+
+    @property
+    def in_old(self) -> bool:
+        """Whether A has it."""
+        return self._flags[self._old]
+
+    @property
+    def in_new(self) -> bool:
+        """Whether B has it."""
+        return self._flags[self._new]
+
+    @property
+    def ever(self) -> bool:
+        """Whether any release has it."""
+        return any(self._flags)
+
+    @property
+    def removed_in(self) -> str:
+        """The release without it that ends the last run of releases with it before B; empty when there is none."""
+        last = next((number for number in range(self._new, -1, -1) if self._flags[number]), None)
+        return "" if last is None or last == self._new else self._releases[last + 1].version
+
+    @property
+    def added_in(self) -> str:
+        """The first release that has it at all."""
+        first = next((number for number, flag in enumerate(self._flags) if flag), None)
+        return "" if first is None else self._releases[first].version
+
+    @property
+    def later(self) -> bool:
+        """Whether only releases after B have it."""
+        return self.ever and not any(self._flags[: self._new + 1])
+
+    def last(self) -> int | None:
+        """The number of the last release up to B that has it."""
+        return next((number for number in range(self._new, -1, -1) if self._flags[number]), None)
+
+
+class History:
+    """The catalogue seen from a pair of releases."""
+
+    def __init__(self, catalogue: Catalogue, old: Release, new: Release) -> None:
+        self.catalogue = catalogue
+        self.old, self.new = catalogue.number(old), catalogue.number(new)
+        self.releases = catalogue.releases
+
+    def surface(self, release: int) -> Surface:
+        """The Python API of a release, by its number."""
+        return self._surface(release)
+
+    @functools.cache  # noqa: B019 - a history lives as long as its scan
+    def _surface(self, release: int) -> Surface:
+        return Surface(Table(self.catalogue.coded("api"), release))  # type: ignore[arg-type]  # looked up only
+
+    def existence(self, holds: Callable[[int], bool]) -> Existence:
+        """Ask every release."""
+        flags = [holds(number) for number in range(len(self.releases))]
+        return Existence(flags, self.old, self.new, self.releases)
+
+    @functools.cache  # noqa: B019
+    def key(self, section: str, key: str) -> Existence:
+        """The existence of a plain key."""
+        flags = [False] * len(self.releases)
+        if key in self.catalogue.coded(section).events:
+            for number in self.catalogue.coded(section).holders(key):
+                flags[number] = True
+        return Existence(flags, self.old, self.new, self.releases)
+
+    @functools.cache  # noqa: B019
+    def path(self, path: str) -> Existence:
+        """The existence of an access path of the Python API."""
+        return self.existence(lambda number: self.surface(number).canonical(path) is not None)
+
+    @functools.cache  # noqa: B019
+    def parameter(self, path: str, name: str) -> Existence:
+        """The existence of a named parameter of a callable."""
+        return self.existence(lambda number: name in named_parameters(self.surface(number), path))
+
+
+def named_parameters(surface: Surface, path: str) -> dict[str, str]:
+    """Name -> kind of the parameters that can be given by keyword; empty where there is no such callable."""
+    found = surface.parameters(path) or ()
+    return {each.name: each.kind for each in found if each.kind in ("positional", "keyword")}

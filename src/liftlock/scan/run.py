@@ -1,0 +1,271 @@
+"""Scan trees: find the files that mention MLflow, read them together, judge every use."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from liftlock.knowledge.catalogue import Catalogue
+from liftlock.model.progress import Observer, Progress, silent
+from liftlock.model.release import Release
+from liftlock.scan.analyse import Analyser
+from liftlock.scan.hits import Hit, Tools
+from liftlock.scan.judge import Judge
+from liftlock.scan.model import Confidence, Edit, ScanFinding, ScanResult, Surface, Verdict
+from liftlock.scan.python.infer import Index, Inference
+from liftlock.scan.python.parse import parse
+from liftlock.scan.python.scopes import Module
+from liftlock.scan.suppress import ignored, matches
+from liftlock.scan.surfaces import Kind, kind_of, notebook
+from liftlock.scan.text import Lines
+from liftlock.scan.walk import Walk
+
+_MAGIC_RUN = re.compile(r"^# MAGIC %run\s+[\"']?(?P<path>[^\s\"']+)", re.MULTILINE)
+_STEP = 2000
+
+
+@dataclass(frozen=True)
+class Document:
+    """One file that mentions MLflow."""
+
+    path: str
+    kind: Kind
+    text: str
+    encoding: str
+
+
+@dataclass
+class Options:
+    """What a caller may choose: codes (or their beginnings) to keep and to leave out."""
+
+    select: Sequence[str] = ()
+    ignore: Sequence[str] = ()
+
+
+@dataclass
+class _Tree:
+    documents: list[Document] = field(default_factory=list)
+    modules: dict[str, Module] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def scan(
+    roots: Iterable[Path], catalogue: Catalogue, source: Release, target: Release, options: Options | None = None,
+    observer: Observer = silent,
+) -> ScanResult:  # fmt: skip
+    """Scan files and directories for the way from `source` to `target`.
+
+    Paths of findings are relative to the root they were found under. A file that cannot be read, or not be understood
+    whole, is listed in `skipped`. Raises ReleaseError when the catalogue does not know a release.
+    """
+    options = options or Options()
+    tools = _tools(catalogue, source, target)
+    walk = Walk()
+    tree = _Tree()
+    for root in roots:
+        base = root if root.is_dir() else root.parent
+        for path in walk.paths(root):
+            if walk.files % _STEP == 0:
+                observer(Progress(work="look for MLflow", done=walk.files, unit="files"))
+            _read(path, base, walk, tree)
+    findings: list[ScanFinding] = []
+    index = Index(tree.modules.values())
+    inference = Inference(index)
+    analyser = Analyser(tools)
+    own = _Own(tree.documents)
+    suppressed = 0
+    for number, document in enumerate(tree.documents):
+        observer(Progress(work="scan", done=number, total=len(tree.documents), unit="files"))
+        module = tree.modules.get(document.path)
+        try:
+            analysis = analyser.file(document.kind, document.text, module, inference)
+        except RecursionError:
+            tree.skipped[document.path] = "nested too deeply"
+            continue
+        found, left = _findings(document, analysis.hits, options, own)
+        findings += found
+        suppressed += left
+    skipped = {_shown(path, roots): reason for path, reason in walk.skipped.items()} | tree.skipped
+    return ScanResult(
+        source=tools.judge.source.version, target=tools.judge.target.version, files=walk.files,
+        findings=tuple(sorted(findings, key=lambda each: (each.path, each.line, each.column, each.code))),
+        scanned=len(tree.documents), skipped=dict(sorted(skipped.items())), suppressed=suppressed,
+    )  # fmt: skip
+
+
+def scan_text(path: str, text: str, catalogue: Catalogue, source: Release, target: Release) -> tuple[ScanFinding, ...]:
+    """Scan one text as if it were the file `path` of a tree of its own."""
+    kind = kind_of(path, text[:200].encode())
+    if kind is None:
+        return ()
+    document = Document(path, kind, text, "utf-8")
+    tree = _Tree([document])
+    _parse(document, tree)
+    inference = Inference(Index(tree.modules.values()))
+    analyser = Analyser(_tools(catalogue, source, target))
+    try:
+        analysis = analyser.file(kind, text, tree.modules.get(path), inference)
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(_findings(document, analysis.hits, Options(), _Own([document]))[0])
+
+
+def _tools(catalogue: Catalogue, source: Release, target: Release) -> Tools:
+    from liftlock.scan.words import Words
+
+    judge = Judge(catalogue, source, target)
+    return Tools(judge, Words(judge))
+
+
+def _shown(path: str, roots: Iterable[Path]) -> str:
+    for root in roots:
+        base = str(root if root.is_dir() else root.parent)
+        if path.startswith(base + os.sep):
+            return path[len(base) + 1 :]
+    return path
+
+
+def _read(path: str, base: Path, walk: Walk, tree: _Tree) -> None:
+    kind = kind_of(path)
+    if kind is None and "." in posixpath.basename(path):
+        walk.files += 1
+        return
+    data = walk.read(path)
+    if data is None:
+        return
+    kind = kind or kind_of(path, data[:200])
+    if kind is None or b"\0" in data[:8000]:
+        return
+    text, encoding = decode(data)
+    relative = os.path.relpath(path, base)
+    document = Document(relative.replace(os.sep, "/"), kind, text, encoding)
+    if _parse(document, tree):
+        tree.documents.append(document)
+
+
+def decode(data: bytes) -> tuple[str, str]:
+    """The text and the encoding that gives the same bytes back."""
+    if data.startswith(b"\xef\xbb\xbf"):
+        return data[3:].decode("utf-8", "surrogateescape"), "utf-8-sig"
+    try:
+        return data.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), "latin-1"
+
+
+def _parse(document: Document, tree: _Tree) -> bool:
+    """Parse what is Python; False when nothing of the file can be seen."""
+    text = document.text
+    runs: list[str] = []
+    if document.kind is Kind.NOTEBOOK:
+        try:
+            book = notebook.read(text)
+        except ValueError as error:
+            tree.skipped[document.path] = str(error)
+            return False
+        text, runs = book.python.text, book.runs
+    elif document.kind is Kind.PYTHON:
+        runs = [found["path"] for found in _MAGIC_RUN.finditer(text)]
+    else:
+        return True
+    try:
+        parsed, _, whole = parse(text)
+    except SyntaxError as error:
+        tree.skipped[document.path] = f"not understood from line {error.lineno} on"
+        return document.kind is Kind.NOTEBOOK
+    except RecursionError:
+        tree.skipped[document.path] = "nested too deeply"
+        return False
+    if not whole:
+        tree.skipped[document.path] = "seen in part: lines that are not Python were left out"
+    name = re.sub(r"(?:\.__init__)?\.(?:pyw?i?|ipynb)$", "", document.path.replace("/", "."))
+    name = name.removeprefix("src.")
+    try:
+        module = Module(document.path, name, posixpath.basename(document.path) == "__init__.py", parsed)
+    except RecursionError:
+        tree.skipped[document.path] = "nested too deeply"
+        return False
+    module.runs = tuple(_run_target(document.path, each) for each in runs)
+    tree.modules[document.path] = module
+    return True
+
+
+def _run_target(path: str, target: str) -> str:
+    """The path a `%run ./Common` means; a suffix is tried by the index under both names."""
+    joined = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return (
+        joined if joined.endswith((".py", ".ipynb")) else f"{joined}.py" if path.endswith(".py") else f"{joined}.ipynb"
+    )
+
+
+class _Own:
+    """Which variables are the project's own: set in one place of the tree and used in another."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self._documents = documents
+        self._kept: dict[str, bool] = {}
+
+    def is_own(self, name: str) -> bool:
+        """Whether anything in the tree reads the variable itself."""
+        if name not in self._kept:
+            self._kept[name] = self._read(name)
+        return self._kept[name]
+
+    def _read(self, name: str) -> bool:
+        expanded = re.compile(rf"\$\(?\{{?{name}\b|\.{name}\b|env\.{name}\b|%{name}%")
+        code = re.compile(rf"\b(?:{name}|{name.lower()})\b")
+        for document in self._documents:
+            if document.kind in (Kind.PYTHON, Kind.NOTEBOOK):
+                if code.search(document.text):
+                    return True
+            elif document.kind is not Kind.DOCS and expanded.search(document.text):
+                return True
+        return False
+
+
+def _findings(document: Document, hits: Iterable[Hit], options: Options, own: _Own) -> tuple[list[ScanFinding], int]:
+    lines = Lines(document.text)
+    found: list[ScanFinding] = []
+    suppressed = 0
+    for hit in hits:
+        judgement = hit.judgement
+        if judgement.verdict is Verdict.UNKNOWN and own.is_own(judgement.symbol):
+            continue
+        if options.select and not matches(judgement.code, options.select):
+            continue
+        if matches(judgement.code, options.ignore):
+            continue
+        line, column = lines.at(hit.start)
+        end_line, end_column = lines.at(hit.end)
+        if ignored(lines.line(line), judgement.code) or ignored(lines.line(end_line), judgement.code):
+            suppressed += 1
+            continue
+        edits = tuple(Edit(start=start, end=end, text=text, safe=judgement.safe) for start, end, text in hit.edits)
+        confidence = judgement.confidence
+        if document.kind is Kind.DOCS and judgement.code.startswith("LL1"):
+            confidence = Confidence.LIKELY
+        found.append(
+            ScanFinding(
+                code=judgement.code,
+                verdict=judgement.verdict,
+                confidence=confidence,
+                path=document.path,
+                line=line,
+                column=column,
+                end_line=end_line,
+                end_column=end_column,
+                symbol=judgement.symbol,
+                surface=Surface(document.kind.value),
+                changed_in=judgement.changed_in,
+                replacement=judgement.replacement,
+                fixable=bool(edits),
+                message=judgement.message,
+                origin=judgement.origin,
+                edits=edits,
+            )  # fmt: skip
+        )
+    return found, suppressed

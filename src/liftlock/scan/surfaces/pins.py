@@ -1,0 +1,127 @@
+"""Requirements that exclude release B, Pythons it does not run on, and models of flavors it does not load."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from liftlock.scan.hits import Hit, Tools
+from liftlock.scan.model import Judgement, Verdict
+
+_NUMBER = r"\d+(?:\.\d+)*(?:\.\*)?"
+_SPECIFIERS = rf"(?:===|==|~=|!=|<=|>=|<|>)\s*{_NUMBER}(?:\s*,\s*(?:===|==|~=|!=|<=|>=|<|>)\s*{_NUMBER})*"
+_REQUIREMENT = re.compile(
+    rf"(?<![\w./@-])mlflow(?:-skinny|-tracing)?\s*(?:\[[^\]\n]*\])?\s*(?P<pin>{_SPECIFIERS})(?![\w.])"
+)
+_POETRY = re.compile(
+    rf"^\s*mlflow(?:-skinny)?\s*=\s*(?:\{{.*?version\s*=\s*)?\"(?P<pin>[~^]?{_NUMBER}|{_SPECIFIERS})\"", re.MULTILINE
+)
+_CONDA = re.compile(rf"^\s*-\s*[\"']?mlflow(?:-skinny)?(?P<pin>=(?!=){_NUMBER})", re.MULTILINE)
+_PYTHON_CONDA = re.compile(r"^\s*-\s*[\"']?python(?P<pin>(?:={1,2}|<=?)\s*\d+(?:\.\d+)*)", re.MULTILINE)
+_PYTHON_PROJECT = re.compile(
+    rf"^\s*(?:requires-python|python_requires|python)\s*=\s*[\"']?(?P<pin>{_SPECIFIERS}|[~^]{_NUMBER})", re.MULTILINE
+)
+_PYTHON_IMAGE = re.compile(
+    r"^\s*FROM\s+(?:--platform=\S+\s+)?(?:[\w.-]+/)*python:(?P<pin>\d+\.\d+)", re.MULTILINE | re.IGNORECASE
+)
+_PYTHONS = tuple(Version(f"3.{minor}") for minor in range(5, 16))
+
+
+def requirements(text: str, tools: Tools, *, conda: bool = False) -> Iterator[Hit]:
+    """Pins of MLflow, in requirements, pyproject, setup and Conda files."""
+    patterns = (_REQUIREMENT, _POETRY, *((_CONDA,) if conda else ()))
+    target = tools.judge.target
+    for pattern in patterns:
+        for found in pattern.finditer(text):
+            before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+            if "#" in before:
+                continue
+            pin = found["pin"]
+            if _allows(pin, target.key):
+                continue
+            judgement = Judgement(
+                code="LL601", verdict=Verdict.BREAKS, symbol=f"mlflow{pin}", changed_in=target.version,
+                message=f"mlflow{pin} keeps MLflow {target} out", replacement=f"liftlock pin {target}",
+            )  # fmt: skip
+            yield Hit(judgement, found.start("pin"), found.end("pin"))
+
+
+def pythons(text: str, tools: Tools, kind: str) -> Iterator[Hit]:
+    """Python versions that release B does not run on; `kind` is conda, project or image."""
+    floor = tools.judge.catalogue.python(tools.judge.target)
+    pattern = {"conda": _PYTHON_CONDA, "project": _PYTHON_PROJECT, "image": _PYTHON_IMAGE}[kind]
+    if not floor:
+        return
+    needed = SpecifierSet(floor)
+    for found in pattern.finditer(text):
+        pin = found["pin"].replace(" ", "")
+        wanted = pin if not pin[0].isdigit() else f"=={pin}"
+        possible = [each for each in _PYTHONS if _allows(wanted, each)]
+        if not possible or any(needed.contains(str(each)) for each in possible):
+            continue
+        judgement = Judgement(
+            code="LL602", verdict=Verdict.BREAKS, symbol=f"python{pin}", changed_in=_since(tools, possible),
+            message=f"MLflow {tools.judge.target} needs Python {floor}, this says {pin}", replacement=f"python{floor}",
+        )  # fmt: skip
+        yield Hit(judgement, found.start("pin"), found.end("pin"))
+
+
+def _since(tools: Tools, possible: list[Version]) -> str:
+    history = tools.judge.history
+    for release in history.releases[: history.new + 1]:
+        floor = tools.judge.catalogue.python(release)
+        if floor and not any(SpecifierSet(floor).contains(str(each)) for each in possible):
+            return release.version
+    return ""
+
+
+def _allows(pin: str, version: Version) -> bool:
+    """Whether a pin (PEP 440, Poetry or Conda) allows a version; True when it cannot be read."""
+    text = pin.strip()
+    if text.startswith("^"):
+        parts = [int(part) for part in text[1:].split(".") if part.isdigit()]
+        return bool(parts) and version >= Version(text[1:]) and version.release[0] == parts[0]
+    if text.startswith("~") and not text.startswith("~="):
+        parts = [int(part) for part in text[1:].split(".") if part.isdigit()]
+        return list(version.release[: max(min(len(parts), 2), 1)]) == parts[:2]
+    if text.startswith("=") and not text.startswith("=="):
+        text = f"=={text[1:].removesuffix('.*')}.*"
+    if text[:1].isdigit():
+        text = f"=={text}"
+    if text.startswith("==") and version.release[0] == 3 and len(version.release) == 2 and text.count(".") == 2:
+        text = f"=={'.'.join(text[2:].split('.')[:2])}"  # a Python by its patch release
+    try:
+        return SpecifierSet(text).contains(str(version), prereleases=True)
+    except InvalidSpecifier:
+        return True
+
+
+_FLAVORS = re.compile(r"^(?P<indent>[ \t]*)flavors:[ \t]*$", re.MULTILINE)
+_LOADER = re.compile(r"^\s*loader_module:\s*(?P<path>mlflow\.[\w.]+)", re.MULTILINE)
+
+
+def model(text: str, tools: Tools) -> Iterator[Hit]:
+    """An `MLmodel` file: its flavors, and the loader of its python_function."""
+    start = _FLAVORS.search(text)
+    if start is not None:
+        indent = -1
+        place = start.end() + 1
+        for line in text[place:].splitlines(keepends=True):
+            width = len(line) - len(line.lstrip(" "))
+            if line.strip() and indent < 0 and width > len(start["indent"]):
+                indent = width
+            if line.strip() and width <= len(start["indent"]):
+                break
+            found = re.match(r"\s*([\w-]+):", line)
+            if found is not None and width == indent:
+                judgement = tools.judge.flavor(found[1])
+                if judgement is not None:
+                    yield Hit(judgement, place + found.start(1), place + found.end(1))
+            place += len(line)
+    for found in _LOADER.finditer(text):
+        judgement = tools.judge.name(found["path"])
+        if judgement is not None and judgement.code == "LL102":
+            yield Hit(judgement, found.start("path"), found.end("path"))

@@ -1,0 +1,177 @@
+"""The files of a tree, without what Git ignores, what others wrote, links that lead round, and files too large."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LARGEST = 16 << 20
+_FOREIGN = frozenset({
+    ".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache",
+    ".pytest_cache", ".terraform", ".liftlock", "site-packages", ".eggs", ".ipynb_checkpoints", ".hypothesis",
+})  # fmt: skip
+_MENTIONS = (b"mlflow", b"MLflow", b"MLFLOW", b"MLFlow", b"Mlflow")
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """One line of a .gitignore."""
+
+    pattern: re.Pattern[str]
+    negated: bool
+    directory: bool
+
+
+@dataclass
+class Walk:
+    """Walks roots. `skipped` fills with what was not read, and why; `files` counts everything looked at."""
+
+    skipped: dict[str, str] = field(default_factory=dict)
+    files: int = 0
+
+    def paths(self, root: Path) -> Iterator[str]:
+        """Files below a directory (or the file itself), as paths to open, in order."""
+        if not root.is_dir():
+            yield str(root)
+            return
+        yield from self._folder(str(root), "", _above(root), {_identity(str(root))})
+
+    def _folder(
+        self, folder: str, inside: str, rules: list[tuple[str, list[_Rule]]], seen: set[tuple[int, int]]
+    ) -> Iterator[str]:
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            self.skipped[folder] = error.strerror or "cannot be read"
+            return
+        names = {entry.name for entry in entries}
+        if "pyvenv.cfg" in names and inside:
+            return
+        if ".gitignore" in names:
+            rules = [*rules, (inside, _read_rules(os.path.join(folder, ".gitignore")))]  # noqa: PTH118 - a hot loop
+        for entry in entries:
+            name = entry.name
+            path = f"{inside}{name}"
+            try:
+                if entry.is_dir():
+                    if name in _FOREIGN or _ignored(path, True, rules):
+                        continue
+                    identity = _identity(entry.path) if entry.is_symlink() else (0, 0)
+                    if identity in seen:
+                        self.skipped[entry.path] = "a symbolic link that leads back"
+                        continue
+                    deeper = seen | {identity} if identity != (0, 0) else seen
+                    if entry.is_symlink() and len(deeper) > 8:
+                        self.skipped[entry.path] = "too many symbolic links in a row"
+                        continue
+                    yield from self._folder(entry.path, f"{path}/", rules, deeper)
+                elif entry.is_file():
+                    if not _ignored(path, False, rules) or name.startswith(".env"):
+                        yield entry.path
+            except OSError as error:
+                self.skipped[entry.path] = error.strerror or "cannot be read"
+
+    def read(self, path: str) -> bytes | None:
+        """A file's bytes when it mentions MLflow at all; None for any other, for a device and for one too large."""
+        self.files += 1
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            self.skipped[path] = error.strerror or "cannot be read"
+            return None
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            if status.st_size > LARGEST:
+                self.skipped[path] = f"larger than {LARGEST >> 20} MiB"
+                return None
+            data = file.readall()
+        return data if any(word in data for word in _MENTIONS) else None
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116 - a hot loop
+    return status.st_dev, status.st_ino
+
+
+def _above(root: Path) -> list[tuple[str, list[_Rule]]]:
+    """Rules of the repository above the root, which hold below it too."""
+    root = root.resolve()
+    found: list[tuple[str, list[_Rule]]] = []
+    if (root / ".git").exists():
+        return found
+    for parent in root.parents:
+        if (parent / ".git").exists():
+            inside = root.relative_to(parent).as_posix()
+            for place in [
+                parent,
+                *[
+                    parent.joinpath(*root.relative_to(parent).parts[:depth])
+                    for depth in range(1, len(root.relative_to(parent).parts))
+                ],
+            ]:
+                if (place / ".gitignore").is_file():
+                    above = root.relative_to(place).as_posix()
+                    found.append((f"\0{above}/", _read_rules(str(place / ".gitignore"))))
+            del inside
+            break
+    return found
+
+
+def _read_rules(path: str) -> list[_Rule]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [rule for line in lines if (rule := _rule(line)) is not None]
+
+
+def _rule(line: str) -> _Rule | None:
+    text = line.rstrip()
+    if not text or text.startswith("#"):
+        return None
+    negated = text.startswith("!")
+    text = text[1:] if negated else text
+    directory = text.endswith("/")
+    text = text.rstrip("/")
+    anchored = "/" in text
+    text = text.lstrip("/")
+    pattern = ""
+    place = 0
+    while place < len(text):
+        if text.startswith("**/", place):
+            pattern, place = pattern + "(?:.*/)?", place + 3
+        elif text.startswith("**", place):
+            pattern, place = pattern + ".*", place + 2
+        elif text[place] == "*":
+            pattern, place = pattern + "[^/]*", place + 1
+        elif text[place] == "?":
+            pattern, place = pattern + "[^/]", place + 1
+        elif text[place] == "[" and "]" in text[place + 2 :]:
+            end = text.index("]", place + 2)
+            inner = text[place + 1 : end].replace("\\", "\\\\")
+            pattern += f"[{'^' + inner[1:] if inner.startswith('!') else inner}]"
+            place = end + 1
+        else:
+            if text[place] == "\\" and place + 1 < len(text):
+                place += 1
+            pattern, place = pattern + re.escape(text[place]), place + 1
+    try:
+        return _Rule(re.compile(pattern if anchored else f"(?:.*/)?{pattern}"), negated, directory)
+    except re.error:
+        return None
+
+
+def _ignored(path: str, directory: bool, rules: list[tuple[str, list[_Rule]]]) -> bool:
+    ignored = False
+    for base, own in rules:
+        inner = base[1:] + path if base.startswith("\0") else path[len(base) :]
+        for rule in own:
+            if (directory or not rule.directory) and rule.negated == ignored and rule.pattern.fullmatch(inner):
+                ignored = not rule.negated
+    return ignored

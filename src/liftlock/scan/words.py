@@ -1,0 +1,254 @@
+"""Commands of `mlflow` and paths of endpoints, judged against A and B."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from liftlock.scan import overlay
+from liftlock.scan.history import Existence
+from liftlock.scan.judge import Judge
+from liftlock.scan.model import Confidence, Judgement, Origin, Verdict
+
+_PLAIN = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*\Z")
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*")
+_HELP = ("--help", "--version")
+# Endpoints that only Databricks serves under the same prefix.
+_FOREIGN = re.compile(
+    r"(?:databricks|transition-requests|registry-webhooks|comments|unity-catalog|activities|deployments|webhooks"
+    r"|feature|dbfs|mlflow-artifacts|users|permissions)\b"
+)
+
+
+@dataclass
+class JudgedWord:
+    """A judgement of some words of a command: from which to which (exclusive)."""
+
+    judgement: Judgement
+    first: int
+    last: int
+
+
+class Words:
+    """Judges what is written as words: commands and endpoint paths."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._history = judge.history
+
+    @functools.cached_property
+    def roots(self) -> frozenset[str]:
+        """The first words of all commands of all releases."""
+        return frozenset(key.split(" ")[0] for key in self._keys if not key.startswith("-"))
+
+    @functools.cached_property
+    def _keys(self) -> frozenset[str]:
+        return frozenset(self._judge.catalogue.coded("cli").events)
+
+    def is_command(self, words: str) -> bool:
+        """Whether any release has a command of these words."""
+        return words in self._keys
+
+    # -- Commands -----------------------------------------------------------------------------------------------------
+
+    def command(self, words: Sequence[str | None], start: str = "") -> list[JudgedWord]:
+        """The words after `mlflow`; None is a word that is not known as it stands (a variable, a template)."""
+        path, found, first = start, list[JudgedWord](), 0
+        number = 0
+        while number < len(words):
+            word = words[number]
+            if word is None:
+                if self._is_group(path):
+                    return found  # a sub-command that cannot be seen
+                number += 1
+                continue
+            if word == "--":
+                return found
+            if word.startswith("-") and len(word) > 1:
+                found += self._option(path, word, number)
+                number += self._takes(path, word)
+                continue
+            longer = f"{path} {word}".strip()
+            if self._is_group(path):
+                if longer in self._keys:
+                    path, first = longer, (first if path else number)
+                else:
+                    if _PLAIN.match(word):
+                        found += self._never(longer, first if path else number, number)
+                    return found
+                if (judgement := self._known(path)) is not None:
+                    deeper = words[number + 1] if number + 1 < len(words) else None
+                    if deeper is None or f"{path} {deeper}" not in self._keys or not self._is_group(path):
+                        return [*found, JudgedWord(judgement, first, number + 1)]
+            number += 1
+        return found
+
+    def _is_group(self, path: str) -> bool:
+        return path == "" or any(key.startswith(f"{path} ") and key[len(path) + 1 :].islower() and " " not in key[
+            len(path) + 1 :] and not key[len(path) + 1 :].startswith("-") for key in self._children(path))  # fmt: skip
+
+    @functools.cache  # noqa: B019 - lives as long as its scan
+    def _children(self, path: str) -> tuple[str, ...]:
+        return tuple(key for key in self._keys if key.startswith(f"{path} "))
+
+    def _takes(self, path: str, word: str) -> int:
+        """1, or 2 when the option takes the next word (only matters before a sub-command)."""
+        if "=" in word or not self._is_group(path):
+            return 1
+        fact = self._fact(f"{path} {word}".strip())
+        return 2 if fact is not None and "is_flag=True" not in fact and word not in _HELP else 1
+
+    def _fact(self, key: str) -> str | None:
+        last = self._history.key("cli", key).last()
+        fact = self._judge.catalogue.coded("cli").fact(key, last) if last is not None else None
+        return fact.value if fact is not None else None
+
+    def _known(self, path: str) -> Judgement | None:
+        existence = self._history.key("cli", path)
+        if existence.in_old and existence.in_new:
+            return None
+        if not existence.in_old and existence.in_new:
+            return self._newer("LL303", f"mlflow {path}", existence)
+        note = overlay.of_command(path)
+        judgement = self._removed("LL301", f"mlflow {path}", existence, note)
+        return judgement
+
+    def _never(self, path: str, first: int, number: int) -> list[JudgedWord]:
+        note = overlay.of_command(path)
+        replacement = note.replacement if note is not None else self._near(path)
+        judgement = Judgement(
+            code="LL302", verdict=Verdict.BROKEN, symbol=f"mlflow {path}", origin=_origin(note),
+            message=f"no release of MLflow has the command mlflow {path}", replacement=replacement,
+        )  # fmt: skip
+        return [JudgedWord(judgement, first, number + 1)]
+
+    def _near(self, path: str) -> str:
+        import difflib
+
+        owner, _, name = path.rpartition(" ")
+        choices = [key for key in self._children(owner) if self._history.key("cli", key).in_new] if owner else [
+            key for key in self.roots if self._history.key("cli", key).in_new]  # fmt: skip
+        names = {key.rpartition(" ")[2] for key in choices if "-" not in key.rpartition(" ")[2][:1]}
+        near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.7)
+        return f"mlflow {owner} {near[0]}".replace("  ", " ") if near else ""
+
+    def _option(self, path: str, word: str, number: int) -> list[JudgedWord]:
+        matched = _OPTION.match(word)
+        option = matched[0] if matched is not None else ""
+        if not option or option in _HELP or re.fullmatch(r"-\d.*", word):
+            return []
+        if not option.startswith("--"):
+            option = option[:2]
+        key = f"{path} {option}".strip()
+        existence = self._history.key("cli", key)
+        command = self._history.key("cli", path) if path else None
+        if command is not None and not (command.in_old or command.in_new):
+            return []
+        if self._is_group(path) and path:
+            return []
+        if existence.in_old and existence.in_new:
+            return []
+        symbol = f"mlflow {key}"
+        note = overlay.of_option(key)
+        judgement: Judgement | None
+        if not existence.ever:
+            if not option.startswith("--"):
+                return []  # bundled short options, or an argument such as -1
+            judgement = Judgement(
+                code="LL305", verdict=Verdict.BROKEN, symbol=symbol, origin=_origin(note),
+                message=f"no release of MLflow has {option} for mlflow {path}".rstrip(),
+                replacement=note.replacement if note is not None else "",
+            )  # fmt: skip
+        elif not existence.in_old and existence.in_new:
+            judgement = self._newer("LL306", symbol, existence)
+        else:
+            judgement = self._removed("LL304", symbol, existence, note)
+        return [JudgedWord(judgement, number, number + 1)] if judgement is not None else []
+
+    def _newer(self, code: str, symbol: str, existence: Existence) -> Judgement | None:
+        """Broken in A, and right in B."""
+        old = self._history.releases[self._history.old]
+        return Judgement(
+            code=code, verdict=Verdict.BROKEN, symbol=symbol, changed_in=existence.added_in,
+            message=f"{symbol} does not exist in {old}; {existence.added_in} added it",
+        )  # fmt: skip
+
+    def _removed(self, code: str, symbol: str, existence: Existence, note: overlay.Note | None) -> Judgement | None:
+        if existence.later or not existence.removed_in:
+            source = self._history.releases[self._history.new]
+            return Judgement(
+                code={"LL301": "LL303"}.get(code, "LL306"), verdict=Verdict.BROKEN, symbol=symbol,
+                changed_in=existence.added_in,
+                message=f"{symbol} does not exist in {source} either; {existence.added_in} added it",
+            )  # fmt: skip
+        how = "" if existence.in_old else " already"
+        return Judgement(
+            code=code, verdict=Verdict.BREAKS if existence.in_old else Verdict.BROKEN, symbol=symbol,
+            message=f"{symbol} was removed in {existence.removed_in}{how}", changed_in=existence.removed_in,
+            replacement=note.replacement if note is not None else "", origin=_origin(note),
+            rename=note.rename if note is not None else "", safe=note.safe if note is not None else True,
+        )  # fmt: skip
+
+    # -- Endpoints ----------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _templates(self) -> list[tuple[re.Pattern[str], str]]:
+        found = []
+        for key in self._judge.catalogue.coded("rest").events:
+            path = key.partition(" ")[2]
+            pattern = "".join(
+                (".+" if part.endswith("path}") else "[^/]+") if part.startswith("{") else re.escape(part)
+                for part in re.split(r"(\{\w+\})", path)
+            )
+            found.append((re.compile(pattern + r"\Z"), key))
+        return found
+
+    @functools.cached_property
+    def relative(self) -> frozenset[str]:
+        """The parts of paths behind `/api/2.0/mlflow/` of endpoints that any release ever dropped."""
+        paths = set()
+        for key in self._judge.catalogue.coded("rest").events:
+            existence = self._history.key("rest", key)
+            found = re.search(r"/api/\d\.0/mlflow/([a-z][a-z-]*/[a-z][a-z/-]*)$", key)
+            if found and not existence.in_new and existence.removed_in:
+                paths.add(found[1])
+        kept = {key.rpartition("/mlflow/")[2] for key in self._judge.catalogue.coded("rest").events
+                if self._history.key("rest", key).in_new}  # fmt: skip
+        return frozenset(paths - kept)
+
+    @functools.cache  # noqa: B019
+    def endpoint(self, path: str) -> Judgement | None:
+        """A whole path, `/api/2.0/mlflow/experiments/list`, without host and query."""
+        keys = [key for pattern, key in self._templates if pattern.match(path)]
+        flags = [self._history.key("rest", key) for key in keys]
+        if any(each.in_new for each in flags):
+            return None
+        rest = re.sub(r"^/(?:ajax-)?api/\d\.\d/", "", path)
+        note = overlay.of_endpoint(rest)
+        if not keys:
+            tail = rest.removeprefix("preview/").removeprefix("mlflow/")
+            if not re.fullmatch(r"[a-z][a-z-]*/[a-z][a-z-]*", tail) or _FOREIGN.match(tail):
+                return None
+            if not rest.startswith("mlflow/"):
+                return None
+            return Judgement(
+                code="LL402", verdict=Verdict.BROKEN, symbol=path, confidence=Confidence.LIKELY,
+                message=f"no release of MLflow serves {path}", replacement=note.replacement if note else "",
+                origin=_origin(note),
+            )  # fmt: skip
+        existence = max(flags, key=lambda each: each.last() or -1)
+        if existence.later or not existence.removed_in:
+            return None
+        how = "" if existence.in_old else " already"
+        return Judgement(
+            code="LL401", verdict=Verdict.BREAKS if existence.in_old else Verdict.BROKEN, symbol=path,
+            message=f"{path} was removed in {existence.removed_in}{how}", changed_in=existence.removed_in,
+            replacement=note.replacement if note is not None else "", origin=_origin(note),
+            rename=note.rename if note is not None else "", safe=note.safe if note is not None else True,
+        )  # fmt: skip
+
+
+def _origin(note: overlay.Note | None) -> Origin:
+    return Origin.CURATED if note is not None else Origin.CATALOGUE
