@@ -23,7 +23,10 @@ BOUND = 0.05
 SCHEDULING = 0.10
 
 
-@pytest.fixture(scope="module", params=[releases.OLD, "newest"])
+BETWEEN = [pytest.param(version, marks=pytest.mark.soak) for version in ("2.14.3", "2.22.5", "3.4.0")]
+
+
+@pytest.fixture(scope="module", params=[releases.OLD, *BETWEEN, "newest"])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, str]]:
     """A release, the folder of its server, and the server's URL."""
     version = releases.newest() if request.param == "newest" else request.param
@@ -66,8 +69,8 @@ def test_troubles_lose_nothing_double_nothing_and_hold_nobody_up(served: tuple[s
     with proxied(url) as proxy:
         uri = f"liftlock+http://127.0.0.1:{proxy.port}"
         more = {"LIFTLOCK_TRACKING_REQUEST_TIMEOUT": "2"}
-        with Troubles(proxy, TROUBLES, 0.7):
-            apps = [begin(version, tmp_path, uri, 1, 9, "--artifacts", **more), begin(version, tmp_path, uri, 2, 9, "--fork", **more)]
+        with Troubles(proxy, TROUBLES, 0.5):
+            apps = [begin(version, tmp_path, uri, 1, 7, "--artifacts", **more), begin(version, tmp_path, uri, 2, 7, "--fork", **more)]
             assert [app.wait(60) for app in apps] == [0, 0], [p.read_text()[-2000:] for p in tmp_path.glob("log-*")]
         assert set(proxy.requests) >= {"pass", "503", "hang", "cut", "cut-after"}, proxy.requests
         ship(version, tmp_path, uri)

@@ -32,15 +32,15 @@ def test_killed_then_upgraded_under_two_applications(tmp_path: Path) -> None:
         # Clients of both releases: the newest one is not served by 2.9.2 in everything, in tracking it is.
         for seed, version in ((31, old), (32, new)):
             python = releases.environment(version).python
-            words = [str(python), str(WORKER), str(tmp_path / f"ledger-{seed}.jsonl"), str(seed), "45", "--nap", "0.03"]
+            words = [str(python), str(WORKER), str(tmp_path / f"ledger-{seed}.jsonl"), str(seed), "38", "--nap", "0.03"]
             log = (tmp_path / f"log-{seed}").open("wb")
             apps.append(subprocess.Popen(words, env=variables(tmp_path, uri), cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT))
-        time.sleep(6)
+        time.sleep(4)
         _kill(folder)
         proxy.drop()
         with releases.serving(old, folder) as again:
             proxy.target = int(again.rsplit(":", 1)[1])
-            time.sleep(4)
+            time.sleep(2)
         proxy.drop()
         database = f"sqlite:///{folder / 'mlflow.db'}"
         migrated = run(releases.environment(new).python, ["-m", "mlflow", "db", "upgrade", database], variables(tmp_path, None), folder)
@@ -104,8 +104,11 @@ json.dump(out, open(sys.argv[1], "w"))
 """
 
 
-@pytest.mark.parametrize("which", [releases.OLD, "newest"])
-@pytest.mark.parametrize("mode", ["pass", "refuse"])
+BETWEEN = [pytest.param(version, marks=pytest.mark.soak) for version in ("2.14.3", "2.22.5", "3.4.0")]
+
+
+@pytest.mark.parametrize("which", [releases.OLD, *BETWEEN, "newest"])
+@pytest.mark.parametrize("mode", [pytest.param("pass", marks=pytest.mark.soak), "refuse"])
 def test_models_artifacts_traces_and_registry(which: str, mode: str, tmp_path: Path) -> None:
     version = releases.newest() if which == "newest" else which
     python = releases.environment(version).python
@@ -125,6 +128,7 @@ def test_models_artifacts_traces_and_registry(which: str, mode: str, tmp_path: P
         state = json.loads(command(python, ["status", "--json"], env, tmp_path).stdout)["spools"][0]
         assert state["refused_calls"] == [] and state["waiting_calls"] == 0
         assert state["artifact_bytes"] == 0
+        trace = ""
         with closing(sqlite3.connect(f"file:{folder / 'mlflow.db'}?mode=ro", uri=True)) as db:
             ((run_id,),) = db.execute("SELECT run_uuid FROM runs WHERE name = 'modelled'").fetchall()
             history = db.execute("SELECT value FROM tags WHERE key = 'mlflow.log-model.history'").fetchall()
@@ -136,13 +140,20 @@ def test_models_artifacts_traces_and_registry(which: str, mode: str, tmp_path: P
             else:
                 assert len(json.loads(history[0][0])) == 1 and run_id in history[0][0]
             if "trace_info" in tables and out.get("trace"):
-                assert [r for (r,) in db.execute("SELECT request_id FROM trace_info")] == [out["trace"]]
-                if "spans" in tables:
-                    assert db.execute("SELECT count(*) FROM spans").fetchone() == (2,)
+                ((trace,),) = db.execute("SELECT request_id FROM trace_info").fetchall()
+                # Releases whose server makes a trace's id when it begins were given one of ours.
+                ids = json.loads(command(python, ["status", "--json", "--ids"], env, tmp_path).stdout)["spools"][0]["ids"]
+                assert trace == {p["provisional"]: p["server"] for p in ids}.get(out["trace"], out["trace"])
+                if not version.startswith("3."):
+                    # 2.14 to 2.22 with today's opentelemetry never end a trace, with or without the plugin.
+                    trace = ""
         # A plain client finds the run, its artifacts and the model, and the model says truly where it comes from.
         code = (
             "import mlflow, sys, pathlib\n"
-            "run, model = sys.argv[1:]\n"
+            "run, model, trace = sys.argv[1:]\n"
+            "if trace:\n"
+            "    found = mlflow.MlflowClient().get_trace(trace)\n"
+            "    assert sorted(s.name for s in found.data.spans) == ['inner', 'outer'], found\n"
             "print(sorted(f.path for f in mlflow.MlflowClient().list_artifacts(run, 'deep')))\n"
             "place = f'models:/{model}' if model else f'runs:/{run}/model'\n"
             "mlflow.pyfunc.load_model(place)\n"
@@ -150,6 +161,6 @@ def test_models_artifacts_traces_and_registry(which: str, mode: str, tmp_path: P
             "assert f'run_id: {run}' in text, text\n"
         )
         model = models[0][0] if "logged_models" in tables else ""
-        plain = run(python, ["-c", code, run_id, model], variables(tmp_path, url), tmp_path)
+        plain = run(python, ["-c", code, run_id, model, trace], variables(tmp_path, url), tmp_path)
         assert plain.returncode == 0, plain.stderr
         assert "deep/d.json" in plain.stdout

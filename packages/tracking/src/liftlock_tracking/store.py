@@ -370,8 +370,9 @@ class SpooledStore:
         response = more.get("response_proto") or api.Response()
         return asking.ask(self._runtime, method, endpoint, body, response)
 
-    def log_spans(self, location: str, spans: Any, tracking_uri: Any = None) -> Any:
+    def log_spans(self, location: Any = None, spans: Any = None, tracking_uri: Any = None, **named: Any) -> Any:
         """Spool finished spans as the bytes the release's own exporter would send."""
+        location = location if location is not None else named.get("experiment_id")
         if self._off() or not SWITCHES.tracing() or not spans:
             return []
         call = models.spans_call(location, spans)
