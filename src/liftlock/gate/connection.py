@@ -237,7 +237,7 @@ class ClientConnection(asyncio.Protocol):
         self._scanned = 0
         gate.idle.pop(self, None)
         try:
-            parsed = head.parse(data[:end], peer=self.peer, scheme=self.scheme)
+            parsed = head.parse(data[:end], self.peer, self.scheme)
         except head.Rejected as rejected:
             gate.rejected(self, rejected.status)
             self.refuse(rejected.status, rejected.reason)

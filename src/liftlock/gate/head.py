@@ -7,6 +7,7 @@ answered here and never forwarded: that is what request smuggling is made of.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -23,9 +24,7 @@ _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"O
 # Connection may name headers to drop on the way, but never those that frame, route or authorize the request.
 _KEPT = frozenset({b"content-length", b"transfer-encoding", b"host", b"authorization", b"cookie", b"content-type"})
 _HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"http2-settings"})
-_HOP_START = re.compile(
-    rb"\r\n(?:" + b"|".join(re.escape(name) for name in sorted(_HOP - {b"connection"})) + rb"):", re.IGNORECASE
-)
+_HOP_LINES = tuple(b"\r\n" + name + b":" for name in sorted(_HOP - {b"connection"}))
 CHUNKED = -1
 
 
@@ -39,7 +38,7 @@ class Rejected(Exception):
 
 
 class Head:
-    """One request's head: verb, raw path and the bytes to send on.
+    """One request's head: verb, raw path and the bytes to send on. Shared by equal requests: read only.
 
     `length` is the body's size in bytes, or CHUNKED. `keep` says whether the client's connection may serve another
     request.
@@ -58,8 +57,12 @@ class Head:
         self.version = b""
 
 
-def parse(raw: bytes, *, peer: bytes, scheme: bytes) -> Head:
-    """The head in `raw` (through its empty line). `peer` is the client's address. Raises Rejected."""
+@functools.lru_cache(maxsize=1024)
+def parse(raw: bytes, peer: bytes, scheme: bytes) -> Head:
+    """The head in `raw` (through its empty line). `peer` is the client's address. Raises Rejected.
+
+    A pure function, so its results are remembered: a client in a loop sends the same head again and again.
+    """
     match = _HEAD.fullmatch(raw)
     if match is None:
         raise Rejected(400, "malformed request head")
@@ -90,8 +93,7 @@ def parse(raw: bytes, *, peer: bytes, scheme: bytes) -> Head:
     except httptools.HttpParserError as error:
         raise Rejected(400, f"malformed request head: {error}") from None
 
-    connection = _values(low, b"\r\nconnection:")
-    names = {name.strip() for value in connection for name in value.split(b",")} - {b""}
+    names = _named(low)
     head.keep = b"close" not in names and not head.one_zero
     expect = _single(low, b"\r\nexpect:")
     if expect is not None and expect != b"100-continue":
@@ -100,8 +102,8 @@ def parse(raw: bytes, *, peer: bytes, scheme: bytes) -> Head:
     head.agent = _original(raw, low, b"\r\nuser-agent:", block_start)
     head.version = _original(raw, low, b"\r\nx-mlflow-client-version:", block_start)
 
-    plain = not names or names == {b"keep-alive"}
-    lines = raw[:-2] if plain and not _HOP_START.search(low) else _stripped(raw, block, names)
+    plain = not names or names == _KEEP_ALIVE
+    lines = raw[:-2] if plain and not any(map(low.__contains__, _HOP_LINES)) else _stripped(raw, block, names)
     extra = b"X-Forwarded-For: " + peer + b"\r\n"
     if b"\r\nx-forwarded-proto:" not in low:
         extra += b"X-Forwarded-Proto: " + scheme + b"\r\n"
@@ -148,6 +150,20 @@ def _single(low: bytes, name: bytes) -> bytes | None:
     return low[start : low.index(b"\r\n", start)].strip(b" \t")
 
 
+_NO_NAMES: frozenset[bytes] = frozenset()
+_KEEP_ALIVE = frozenset({b"keep-alive"})
+
+
+def _named(low: bytes) -> frozenset[bytes]:
+    """What Connection names."""
+    if b"\r\nconnection:" not in low:
+        return _NO_NAMES
+    if b"\r\nconnection: keep-alive\r\n" in low and low.count(b"\r\nconnection:") == 1:
+        return _KEEP_ALIVE
+    values = _values(low, b"\r\nconnection:")
+    return frozenset(name.strip(b" \t") for value in values for name in value.split(b",")) - {b""}
+
+
 def _values(low: bytes, name: bytes) -> list[bytes]:
     found = []
     at = low.find(name)
@@ -172,12 +188,12 @@ def _original(raw: bytes, low: bytes, name: bytes, block_start: int) -> bytes:
 def _refuse_upgrade(low: bytes) -> None:
     # HTTP/1.1 lets a server ignore an upgrade. h2c is offered by clients that are as happy with HTTP/1.1; anything
     # else (websocket) is of no use without it, so it is told so.
-    for value in _values(low, b"\r\nupgrade:"):
+    for value in _values(low, b"\r\nupgrade:") if b"\r\nupgrade:" in low else ():
         if value.strip(b" \t") != b"h2c":
             raise Rejected(501, "protocol upgrades are not served")
 
 
-def _stripped(raw: bytes, block: bytes, names: set[bytes]) -> bytes:
+def _stripped(raw: bytes, block: bytes, names: frozenset[bytes]) -> bytes:
     """The head without the headers that concern only the client's own connection."""
     if names & _KEPT:
         raise Rejected(400, "Connection names a header that must not be dropped")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 _HEAD = re.compile(
@@ -36,8 +37,12 @@ class Answer:
         return self.status < 200
 
 
-def parse(raw: bytes, *, to_head: bool) -> Answer:
-    """The answer's head in `raw` (through its empty line); `to_head`: it answers a HEAD. Raises BadAnswer."""
+@functools.lru_cache(maxsize=512)
+def parse(raw: bytes, to_head: bool) -> Answer:
+    """The answer's head in `raw` (through its empty line); `to_head`: it answers a HEAD. Raises BadAnswer.
+
+    A pure function, remembered because a server sends the same heads within a second.
+    """
     match = _HEAD.fullmatch(raw)
     if match is None:
         raise BadAnswer("malformed head")
@@ -47,7 +52,7 @@ def parse(raw: bytes, *, to_head: bool) -> Answer:
     one_zero = minor == b"0"
     keep = not one_zero
     if b"\r\nconnection:" in low or b"\r\nkeep-alive:" in low:
-        connection = b",".join(re.findall(rb"\r\nconnection:([^\r]*)", low))
+        connection = b",".join(_values(low, b"\r\nconnection:"))
         tokens = {token.strip() for token in connection.split(b",")}
         keep = b"close" not in tokens and (keep or b"keep-alive" in tokens)
         raw = _CONNECTION.sub(b"", raw)
@@ -58,14 +63,25 @@ def parse(raw: bytes, *, to_head: bool) -> Answer:
 
 
 def _length(low: bytes) -> int:
-    codings = re.findall(rb"\r\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*(?=\r\n)", low)
-    lengths = set(re.findall(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r\n)", low))
+    codings = _values(low, b"\r\ntransfer-encoding:")
+    lengths = _values(low, b"\r\ncontent-length:")
     if codings:
         if lengths or codings != [b"chunked"]:
             raise BadAnswer("unclear framing")
         return CHUNKED
     if not lengths:
         return UNTIL_CLOSE
-    if len(lengths) > 1 or not _LENGTH.fullmatch(value := lengths.pop()):
+    if any(each != lengths[0] for each in lengths) or not _LENGTH.fullmatch(lengths[0]):
         raise BadAnswer("unclear Content-Length")
-    return int(value)
+    return int(lengths[0])
+
+
+def _values(low: bytes, name: bytes) -> list[bytes]:
+    found = []
+    at = low.find(name)
+    while at >= 0:
+        start = at + len(name)
+        at = low.index(b"\r\n", start)
+        found.append(low[start:at].strip(b" \t"))
+        at = low.find(name, at)
+    return found

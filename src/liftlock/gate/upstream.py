@@ -200,7 +200,7 @@ class UpstreamConnection(asyncio.Protocol):
             return b""
         self._buffer = b""
         end += 4
-        answer = response.parse(data[:end], to_head=exchange.head.method == b"HEAD")
+        answer = response.parse(data[:end], exchange.head.method == b"HEAD")
         if answer.interim:
             if answer.status == 101:
                 raise response.BadAnswer("it changed the protocol unasked")
