@@ -45,12 +45,16 @@ def clear(folder: Path) -> None:
             db.execute(f"DELETE FROM {table}")
 
 
-def begin(version: str, tmp: Path, uri: str, seed: int, seconds: float, *words: str, **more: str) -> subprocess.Popen[bytes]:
+def begin(
+    version: str, tmp: Path, uri: str, seed: int, seconds: float, *words: str, **more: str
+) -> subprocess.Popen[bytes]:
     """Start an application."""
     python = releases.environment(version).python
     arguments = [str(python), str(WORKER), str(tmp / f"ledger-{seed}.jsonl"), str(seed), str(seconds), *words]
     env = variables(tmp, uri, **more)
-    return subprocess.Popen(arguments, env=env, cwd=tmp, stdout=(tmp / f"log-{seed}").open("wb"), stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        arguments, env=env, cwd=tmp, stdout=(tmp / f"log-{seed}").open("wb"), stderr=subprocess.STDOUT
+    )
 
 
 def reports(tmp: Path) -> list[dict[str, object]]:
@@ -70,7 +74,10 @@ def test_troubles_lose_nothing_double_nothing_and_hold_nobody_up(served: tuple[s
         uri = f"liftlock+http://127.0.0.1:{proxy.port}"
         more = {"LIFTLOCK_TRACKING_REQUEST_TIMEOUT": "2"}
         with Troubles(proxy, TROUBLES, 0.5):
-            apps = [begin(version, tmp_path, uri, 1, 7, "--artifacts", **more), begin(version, tmp_path, uri, 2, 7, "--fork", **more)]
+            apps = [
+                begin(version, tmp_path, uri, 1, 7, "--artifacts", **more),
+                begin(version, tmp_path, uri, 2, 7, "--fork", **more),
+            ]
             assert [app.wait(60) for app in apps] == [0, 0], [p.read_text()[-2000:] for p in tmp_path.glob("log-*")]
         assert set(proxy.requests) >= {"pass", "503", "hang", "cut", "cut-after"}, proxy.requests
         ship(version, tmp_path, uri)
@@ -104,10 +111,12 @@ def test_kill_9_loses_nothing_that_was_told_done(served: tuple[str, Path, str], 
     entries = ledger(tmp_path)
     assert compare(folder / "mlflow.db", entries, artifacts=folder / "artifacts") == []
     assert [p.name for p in (tmp_path / "spool").rglob("*.seg")] == []
-    assert [p for p in (tmp_path / "spool").rglob("blobs/*/*")] == []
+    assert list((tmp_path / "spool").rglob("blobs/*/*")) == []
 
 
-def test_an_application_that_starts_without_server_is_whole_afterwards(served: tuple[str, Path, str], tmp_path: Path) -> None:
+def test_an_application_that_starts_without_server_is_whole_afterwards(
+    served: tuple[str, Path, str], tmp_path: Path
+) -> None:
     version, folder, url = served
     clear(folder)
     with proxied(url) as proxy:
@@ -131,4 +140,13 @@ def test_an_application_that_starts_without_server_is_whole_afterwards(served: t
     provisional, real = next(iter(pairs.items()))
     done = run(python, ["-c", code, provisional], variables(tmp_path, f"liftlock+{url}"), tmp_path)
     # Another spool folder name (another port) knows nothing of the id: the tag on the run itself finds it.
-    assert f"['{real}']" in done.stdout or real in run(python, ["-c", code.replace(", c.get_run(sys.argv[1]).info.run_id", ""), provisional], variables(tmp_path, url), tmp_path).stdout
+    assert (
+        f"['{real}']" in done.stdout
+        or real
+        in run(
+            python,
+            ["-c", code.replace(", c.get_run(sys.argv[1]).info.run_id", ""), provisional],
+            variables(tmp_path, url),
+            tmp_path,
+        ).stdout
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from liftlock_tracking import records
 from liftlock_tracking.breaker import LONGEST_PAUSE, Breaker
 from liftlock_tracking.records import Record
@@ -38,7 +39,11 @@ class Server:
 
     def do(self, name: str, body: Any) -> Any:
         if name == "runs/create":
-            info = {"run_id": f"{len(self.runs):032x}", "artifact_uri": "mlflow-artifacts:/x", "lifecycle_stage": "active"}
+            info = {
+                "run_id": f"{len(self.runs):032x}",
+                "artifact_uri": "mlflow-artifacts:/x",
+                "lifecycle_stage": "active",
+            }
             self.runs.append({"info": info, "tags": body["tags"]})
             return Reply({"run": self.runs[-1]})
         if name == "runs/search":
@@ -75,7 +80,9 @@ def window(*calls: dict[str, Any]) -> list[Record]:
     return [Record(i * 100, i * 100 + 100, c) for i, c in enumerate(calls)]
 
 
-def test_a_run_is_made_once_although_the_answer_to_its_creation_was_lost(server: Server, state: State, replay: Replay) -> None:
+def test_a_run_is_made_once_although_the_answer_to_its_creation_was_lost(
+    server: Server, state: State, replay: Replay
+) -> None:
     def lose(name: str, body: Any) -> Any:
         if name == "runs/create":
             server.do(name, body)
@@ -114,7 +121,9 @@ def test_a_second_run_that_appears_late_is_deleted(server: Server, state: State,
     assert state.notes()["second runs deleted"][0] == "1"
 
 
-def test_a_creation_that_never_reached_the_server_is_not_searched_for(server: Server, state: State, replay: Replay) -> None:
+def test_a_creation_that_never_reached_the_server_is_not_searched_for(
+    server: Server, state: State, replay: Replay
+) -> None:
     server.answer = lambda name, body: Away("refused", reached=False) if name == "runs/create" else None
     with pytest.raises(Unreachable):
         replay.ship("s", window(NEW_RUN), before=0)
@@ -126,7 +135,17 @@ def test_a_creation_that_never_reached_the_server_is_not_searched_for(server: Se
 def test_order_holds_per_run_and_calls_are_batched(server: Server, replay: Replay) -> None:
     calls: list[dict[str, Any]] = [NEW_RUN]
     calls += [{"k": "b", "r": PROV, "m": [["m", 1.0, 5, n]]} for n in range(1500)]
-    calls += [{"k": "b", "r": PROV, "t": [["a", "1"]]}, {"k": "call", "api": "DeleteTag", "m": "POST", "e": "/api/2.0/mlflow/runs/delete-tag", "r": PROV, "body": {"run_id": PROV, "key": "a"}}]
+    calls += [
+        {"k": "b", "r": PROV, "t": [["a", "1"]]},
+        {
+            "k": "call",
+            "api": "DeleteTag",
+            "m": "POST",
+            "e": "/api/2.0/mlflow/runs/delete-tag",
+            "r": PROV,
+            "body": {"run_id": PROV, "key": "a"},
+        },
+    ]
     calls += [{"k": "b", "r": PROV, "t": [["a", "2"]]}]
     replay.ship("s", window(*calls), before=0)
     assert server.names() == ["runs/create", "runs/log-batch", "runs/log-batch", "runs/delete-tag", "runs/log-batch"]
@@ -138,21 +157,35 @@ def test_order_holds_per_run_and_calls_are_batched(server: Server, replay: Repla
 
 def test_calls_under_both_ids_of_a_run_stay_in_one_order(server: Server, replay: Replay) -> None:
     real = "0" * 32
-    replay.ship("s", window(NEW_RUN, {"k": "b", "r": PROV, "t": [["a", "1"]]}, {"k": "b", "r": real, "t": [["a", "2"]]}), before=0)
+    replay.ship(
+        "s",
+        window(NEW_RUN, {"k": "b", "r": PROV, "t": [["a", "1"]]}, {"k": "b", "r": real, "t": [["a", "2"]]}),
+        before=0,
+    )
     assert server.sent[-1][2]["tags"] == [{"key": "a", "value": "2"}] and server.names().count("runs/log-batch") == 1
 
 
-def test_one_bad_item_is_refused_and_the_rest_of_its_batch_arrives(server: Server, state: State, replay: Replay) -> None:
-    server.answer = lambda name, body: Refused("INVALID_PARAMETER_VALUE", "no", 400) if any(p["key"] == "bad" for p in body.get("params", [])) else None
+def test_one_bad_item_is_refused_and_the_rest_of_its_batch_arrives(
+    server: Server, state: State, replay: Replay
+) -> None:
+    server.answer = lambda name, body: (
+        Refused("INVALID_PARAMETER_VALUE", "no", 400)
+        if any(p["key"] == "bad" for p in body.get("params", []))
+        else None
+    )
     calls = [{"k": "b", "r": "r" * 32, "p": [[f"p{n}" if n != 13 else "bad", "v"]]} for n in range(40)]
     replay.ship("s", window(*calls), before=0)
-    arrived = {p["key"] for _, _, b in server.sent[1:] for p in b["params"] if not any(q["key"] == "bad" for q in b["params"])}
+    arrived = {
+        p["key"] for _, _, b in server.sent[1:] for p in b["params"] if not any(q["key"] == "bad" for q in b["params"])
+    }
     assert arrived == {f"p{n}" for n in range(40) if n != 13}
     assert [r[3] for r in state.rejected()] == ["no"]
 
 
 def test_what_belongs_to_a_refused_run_is_kept_aside_not_sent(server: Server, state: State, replay: Replay) -> None:
-    server.answer = lambda name, body: Refused("RESOURCE_DOES_NOT_EXIST", "no experiment", 404) if name == "runs/create" else None
+    server.answer = lambda name, body: (
+        Refused("RESOURCE_DOES_NOT_EXIST", "no experiment", 404) if name == "runs/create" else None
+    )
     replay.ship("s", window(NEW_RUN, {"k": "b", "r": PROV, "t": [["a", "1"]]}), before=0)
     assert server.names() == ["runs/create"] and len(state.rejected()) == 2
 
@@ -219,7 +252,9 @@ def test_damage_is_set_aside_and_what_follows_is_sent(server: Server, tmp_path: 
 
 
 def test_large_calls_are_cut_to_what_a_batch_may_hold() -> None:
-    cut = pieces({"k": "b", "r": "r", "m": [["m", 1.0, 1, n] for n in range(950)], "p": [["p", "v"]] * 3, "t": [["t", "v"]] * 99})
+    cut = pieces(
+        {"k": "b", "r": "r", "m": [["m", 1.0, 1, n] for n in range(950)], "p": [["p", "v"]] * 3, "t": [["t", "v"]] * 99}
+    )
     assert sum(len(c.get("m", ())) for c in cut) == 950 and all(len(c.get("m", c.get("t", ()))) <= 100 for c in cut)
     batch = Batch("r")
     batch.add({"p": [["a", "1"]]}, "1", 10)

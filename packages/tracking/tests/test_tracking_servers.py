@@ -34,7 +34,11 @@ def test_killed_then_upgraded_under_two_applications(tmp_path: Path) -> None:
             python = releases.environment(version).python
             words = [str(python), str(WORKER), str(tmp_path / f"ledger-{seed}.jsonl"), str(seed), "38", "--nap", "0.03"]
             log = (tmp_path / f"log-{seed}").open("wb")
-            apps.append(subprocess.Popen(words, env=variables(tmp_path, uri), cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT))
+            apps.append(
+                subprocess.Popen(
+                    words, env=variables(tmp_path, uri), cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT
+                )
+            )
         time.sleep(4)
         _kill(folder)
         proxy.drop()
@@ -43,7 +47,12 @@ def test_killed_then_upgraded_under_two_applications(tmp_path: Path) -> None:
             time.sleep(2)
         proxy.drop()
         database = f"sqlite:///{folder / 'mlflow.db'}"
-        migrated = run(releases.environment(new).python, ["-m", "mlflow", "db", "upgrade", database], variables(tmp_path, None), folder)
+        migrated = run(
+            releases.environment(new).python,
+            ["-m", "mlflow", "db", "upgrade", database],
+            variables(tmp_path, None),
+            folder,
+        )
         assert migrated.returncode == 0, migrated.stderr
         url = stack.enter_context(releases.serving(new, folder))
         proxy.target = int(url.rsplit(":", 1)[1])
@@ -136,13 +145,17 @@ def test_models_artifacts_traces_and_registry(which: str, mode: str, tmp_path: P
             if "logged_models" in tables:
                 models = db.execute("SELECT model_id, source_run_id, status FROM logged_models").fetchall()
                 assert [(r, s) for _, r, s in models] == [(run_id, 2)], models
-                assert db.execute("SELECT count(*) FROM inputs WHERE destination_id = ?", (models[0][0],)).fetchone() == (1,)
+                assert db.execute(
+                    "SELECT count(*) FROM inputs WHERE destination_id = ?", (models[0][0],)
+                ).fetchone() == (1,)
             else:
                 assert len(json.loads(history[0][0])) == 1 and run_id in history[0][0]
             if "trace_info" in tables and out.get("trace"):
                 ((trace,),) = db.execute("SELECT request_id FROM trace_info").fetchall()
                 # Releases whose server makes a trace's id when it begins were given one of ours.
-                ids = json.loads(command(python, ["status", "--json", "--ids"], env, tmp_path).stdout)["spools"][0]["ids"]
+                ids = json.loads(command(python, ["status", "--json", "--ids"], env, tmp_path).stdout)["spools"][0][
+                    "ids"
+                ]
                 assert trace == {p["provisional"]: p["server"] for p in ids}.get(out["trace"], out["trace"])
                 if not version.startswith("3."):
                     # 2.14 to 2.22 with today's opentelemetry never end a trace, with or without the plugin.

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from liftlock_tracking import records
 from liftlock_tracking.settings import Settings, SettingsError, Switches, load, parse_env, place
 from liftlock_tracking.spool import Spool, adopt, read_window, segment_files
@@ -87,7 +88,9 @@ def test_a_file_cut_anywhere_gives_every_whole_record(payloads: list[bytes], dat
 
 
 @pytest.mark.parametrize("window", [64, 1000, 5000])
-def test_windows_join_up_to_the_whole_file_also_around_damage(tmp_path: Path, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_join_up_to_the_whole_file_also_around_damage(
+    tmp_path: Path, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("liftlock_tracking.spool.WINDOW_BYTES", window)
     rng = random.Random(window)
     parts = [records.encode(records.dump({"n": n, "x": "y" * rng.randint(0, 400)})) for n in range(200)]
@@ -124,7 +127,9 @@ def test_a_file_is_adopted_only_when_its_writer_is_gone(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_a_full_disk_costs_the_call_but_not_the_application_nor_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_costs_the_call_but_not_the_application_nor_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -160,7 +165,9 @@ def test_a_forked_child_writes_a_file_of_its_own(tmp_path: Path) -> None:
 
 def test_threads_do_not_mix_their_records(tmp_path: Path) -> None:
     one = spool(tmp_path)
-    threads = [threading.Thread(target=lambda k=k: [one.append(call(k * 1000 + n)) for n in range(200)]) for k in range(8)]
+    threads = [
+        threading.Thread(target=lambda k=k: [one.append(call(k * 1000 + n)) for n in range(200)]) for k in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import threading
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import tomllib
 
 PACKAGE = Path(__file__).resolve().parents[1]
 WORKER = Path(__file__).with_name("worker.py")
@@ -50,12 +51,16 @@ def variables(folder: Path, uri: str | None, **more: str) -> dict[str, str]:
     return {**env, **more}
 
 
-def run(python: Path, arguments: list[str], env: dict[str, str], cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(
+    python: Path, arguments: list[str], env: dict[str, str], cwd: Path, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run an application to its end."""
     return subprocess.run([str(python), *arguments], env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout)
 
 
-def command(python: Path, words: list[str], env: dict[str, str], cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def command(
+    python: Path, words: list[str], env: dict[str, str], cwd: Path, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run `liftlock-tracking`."""
     return run(python, ["-m", "liftlock_tracking.cli", *words], env, cwd, timeout)
 
@@ -246,7 +251,9 @@ def compare(database: Path, entries: list[dict[str, Any]], *, artifacts: Path | 
     said: list[str] = []
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
         runs: dict[str, list[tuple[str, str, str]]] = {}
-        for name, run_id, status in db.execute("SELECT name, run_uuid, status FROM runs WHERE lifecycle_stage = 'active'"):
+        for name, run_id, status in db.execute(
+            "SELECT name, run_uuid, status FROM runs WHERE lifecycle_stage = 'active'"
+        ):
             runs.setdefault(name, []).append((name, run_id, status))
         want_runs = {e["run"] for e in done if e["op"] == "start"}
         may_runs = {e["run"] for e in begun.values() if e["op"] == "start"}
@@ -265,7 +272,11 @@ def compare(database: Path, entries: list[dict[str, Any]], *, artifacts: Path | 
         parents = dict(db.execute("SELECT run_uuid, value FROM tags WHERE key = 'mlflow.parentRunId'"))
         names = {name: run_id for run_id, name in ids.items()}
         for entry in done:
-            if entry["op"] == "start" and entry.get("parent") and parents.get(names.get(entry["run"], "")) != names.get(entry["parent"]):
+            if (
+                entry["op"] == "start"
+                and entry.get("parent")
+                and parents.get(names.get(entry["run"], "")) != names.get(entry["parent"])
+            ):
                 said.append(f"run {entry['run']}: parent {parents.get(names.get(entry['run'], ''))}")
         if artifacts is not None:
             for entry in done:
@@ -276,7 +287,9 @@ def compare(database: Path, entries: list[dict[str, Any]], *, artifacts: Path | 
     return said
 
 
-def _metrics(db: sqlite3.Connection, ids: dict[str, str], done: list[dict[str, Any]], maybe: list[dict[str, Any]]) -> list[str]:
+def _metrics(
+    db: sqlite3.Connection, ids: dict[str, str], done: list[dict[str, Any]], maybe: list[dict[str, Any]]
+) -> list[str]:
     want = Counter((e["run"], k, v, s) for e in done if e["op"] == "metrics" for k, v, s in e["points"])
     may = {(e["run"], k, v, s) for e in maybe if e["op"] == "metrics" for k, v, s in e["points"]}
     have: Counter[tuple[str, str, float, int]] = Counter()
@@ -288,7 +301,9 @@ def _metrics(db: sqlite3.Connection, ids: dict[str, str], done: list[dict[str, A
     return lost + extra
 
 
-def _values(db: sqlite3.Connection, ids: dict[str, str], done: list[dict[str, Any]], maybe: list[dict[str, Any]]) -> list[str]:
+def _values(
+    db: sqlite3.Connection, ids: dict[str, str], done: list[dict[str, Any]], maybe: list[dict[str, Any]]
+) -> list[str]:
     said = []
     names = {name: run_id for run_id, name in ids.items()}
     for table, op in (("params", "param"), ("tags", "tag")):
@@ -303,4 +318,3 @@ def _values(db: sqlite3.Connection, ids: dict[str, str], done: list[dict[str, An
             if got != value and (name, key) not in may:
                 said.append(f"{op} {key} of {name}: {got!r}, not {value!r}")
     return said
-

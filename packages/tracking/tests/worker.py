@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import random
-import sys
 import time
 
 parser = argparse.ArgumentParser()
@@ -21,9 +20,8 @@ parser.add_argument("--artifacts", action="store_true")
 parser.add_argument("--nap", type=float, default=0.004)
 given = parser.parse_args()
 
-import mlflow  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Metric, Param  # noqa: E402
+from mlflow.entities import Metric  # noqa: E402
 
 rng = random.Random(given.seed)
 book = open(given.ledger, "a", buffering=1)
@@ -67,12 +65,18 @@ class Run:
 
     def act(self):
         kind = rng.choices(
-            ["metric", "batch", "param", "tag", "untag", "artifact", "end"], [60, 10, 6, 8, 2, 3 if given.artifacts else 0, 0 if given.fork else 2]
+            ["metric", "batch", "param", "tag", "untag", "artifact", "end"],
+            [60, 10, 6, 8, 2, 3 if given.artifacts else 0, 0 if given.fork else 2],
         )[0]
         self.step += 1
         if kind == "metric":
             value = rng.choice([rng.random(), float(self.step), -1e300])
-            call("metrics", lambda: client.log_metric(self.id, "m", value, step=self.step), run=self.name, points=[["m", value, self.step]])
+            call(
+                "metrics",
+                lambda: client.log_metric(self.id, "m", value, step=self.step),
+                run=self.name,
+                points=[["m", value, self.step]],
+            )
         elif kind == "batch":
             points = [[f"b{i}", rng.random(), self.step] for i in range(rng.randint(1, 40))]
             now = int(time.time() * 1000)

@@ -16,7 +16,7 @@ from liftlock_tracking.runtime import Runtime, runtime_for
 from liftlock_tracking.settings import OFF_URI, PREFIX, SWITCHES
 
 
-def build(artifact_uri: str, tracking_uri: Optional[str] = None, registry_uri: Optional[str] = None, **more: Any) -> Any:
+def build(artifact_uri: str, tracking_uri: Optional[str] = None, registry_uri: Optional[str] = None, **_: Any) -> Any:
     """Ours where the tracking URI is ours; the release's own repository otherwise."""
     uri = tracking_uri
     if not uri:

@@ -25,7 +25,9 @@ def main(argv: Optional[list[str]] = None) -> int:
     """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="liftlock-tracking", description="The spool of liftlock-tracking.")
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--spool", help="the spool's root (default: LIFTLOCK_TRACKING_SPOOL or the user's state folder)")
+    parser.add_argument(
+        "--spool", help="the spool's root (default: LIFTLOCK_TRACKING_SPOOL or the user's state folder)"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     status = commands.add_parser("status", help="phase, waiting calls, oldest, last error")
     status.add_argument("--json", action="store_true")
@@ -110,7 +112,8 @@ def describe(folder: Path, *, ids: bool = False) -> dict[str, Any]:
         facts["ids"] = [{"provisional": p, "server": r, "kind": k} for p, r, k in state.ids()]
     if known:
         facts["refused_calls"] = [
-            {"run": run, "reason": reason, "at": at, "call": json.loads(call)} for _, run, call, reason, at in state.rejected()
+            {"run": run, "reason": reason, "at": at, "call": json.loads(call)}
+            for _, run, call, reason, at in state.rejected()
         ]
     return facts
 
@@ -140,7 +143,15 @@ def _status(given: argparse.Namespace) -> int:
     elif given.metrics:
         for facts in found:
             label = '{server="' + facts["server"].replace('"', "") + '"}'
-            for name in ("waiting_calls", "waiting_bytes", "artifact_bytes", "refused", "quarantined", "lost", "live_writers"):
+            for name in (
+                "waiting_calls",
+                "waiting_bytes",
+                "artifact_bytes",
+                "refused",
+                "quarantined",
+                "lost",
+                "live_writers",
+            ):
                 print(f"liftlock_tracking_{name}{label} {facts[name]}")
             age = time.time() - facts["oldest"] if facts["oldest"] else 0
             print(f"liftlock_tracking_oldest_seconds{label} {age:.0f}")
@@ -148,11 +159,15 @@ def _status(given: argparse.Namespace) -> int:
         print(f"phase: {phase()}")
         for facts in found:
             print(f"\n{facts['server'] or facts['folder']}")
-            print(f"  waiting   {facts['waiting_calls']} calls, {facts['waiting_bytes']} bytes, artifacts {facts['artifact_bytes']} bytes")
+            print(
+                f"  waiting   {facts['waiting_calls']} calls, {facts['waiting_bytes']} bytes, artifacts {facts['artifact_bytes']} bytes"
+            )
             if facts["oldest"]:
                 print(f"  oldest    {_when(facts['oldest'])}")
             print(f"  writers   {facts['live_writers']} processes running")
-            print(f"  refused   {facts['refused']} calls, {facts['quarantined']} damaged pieces set aside, {facts['lost']} lost")
+            print(
+                f"  refused   {facts['refused']} calls, {facts['quarantined']} damaged pieces set aside, {facts['lost']} lost"
+            )
             for call in facts.get("refused_calls", [])[:10]:
                 print(f"            run {call['run'] or '-'}: {call['reason']}")
             if facts["last_error"]:
@@ -193,7 +208,10 @@ def _ship(given: argparse.Namespace) -> int:
                 continue
             calls, left, reason = drain(_settings(folder), seconds=given.seconds)
             if calls or reason or not given.service:
-                print(f"{server(folder)}: {calls} calls sent, {left} files left" + (f" ({reason})" if reason else ""), flush=True)
+                print(
+                    f"{server(folder)}: {calls} calls sent, {left} files left" + (f" ({reason})" if reason else ""),
+                    flush=True,
+                )
             status |= bool(reason)
         if not given.service or stop:
             return status

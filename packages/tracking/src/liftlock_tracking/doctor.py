@@ -16,8 +16,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Optional
 from urllib.parse import urlsplit
 
 from liftlock_tracking import settings
@@ -47,10 +48,20 @@ def examine() -> Iterator[Result]:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     yield _uri(uri)
     yield _env_file()
-    yield "switches", None, f"tracking {'on' if SWITCHES.tracking() else 'off'}, tracing {'on' if SWITCHES.tracing() else 'off'}", ""
+    yield (
+        "switches",
+        None,
+        f"tracking {'on' if SWITCHES.tracking() else 'off'}, tracing {'on' if SWITCHES.tracing() else 'off'}",
+        "",
+    )
     try:
         ours = settings.load(uri or settings.OFF_URI)
-        yield "settings", True, f"call bound {ours.call_bound * 1000:.0f} ms, read bound {ours.read_bound:g} s, cap {ours.cap >> 20} MB", ""
+        yield (
+            "settings",
+            True,
+            f"call bound {ours.call_bound * 1000:.0f} ms, read bound {ours.read_bound:g} s, cap {ours.cap >> 20} MB",
+            "",
+        )
     except SettingsError as problem:
         yield "settings", False, str(problem), "correct or unset that variable"
         return
@@ -66,7 +77,11 @@ def examine() -> Iterator[Result]:
 def _plugin() -> Result:
     try:
         points = importlib.metadata.entry_points()
-        group = points.select(group="mlflow.tracking_store") if hasattr(points, "select") else points.get("mlflow.tracking_store", [])
+        group = (
+            points.select(group="mlflow.tracking_store")
+            if hasattr(points, "select")
+            else points.get("mlflow.tracking_store", [])
+        )
         names = sorted({p.name for p in group if p.name.startswith(PREFIX)})
     except Exception as problem:  # noqa: BLE001 - a damaged environment is exactly what is looked for
         return "plugin", False, str(problem), "reinstall liftlock-tracking in the application's environment"
@@ -102,7 +117,11 @@ def _env_file() -> Result:
         return ".env", False, str(problem), f"correct {ENV_FILE}"
     for number, line in enumerate(lines, 1):
         name, sign, value = line.partition("=")
-        if line.strip() and not line.lstrip().startswith("#") and (not sign or name != name.rstrip() or value != value.lstrip()):
+        if (
+            line.strip()
+            and not line.lstrip().startswith("#")
+            and (not sign or name != name.rstrip() or value != value.lstrip())
+        ):
             return ".env", False, f"{path}, line {number}: spaces around = or no = at all", "write NAME=value"
     return ".env", True, f"{path}, {len(lines)} lines", ""
 
@@ -113,10 +132,20 @@ def _spool() -> Result:
     while not place.exists():
         place = place.parent
     if not os.access(place, os.W_OK | os.X_OK):
-        return "spool", False, f"{root} cannot be written", "set LIFTLOCK_TRACKING_SPOOL to a folder this user may write"
+        return (
+            "spool",
+            False,
+            f"{root} cannot be written",
+            "set LIFTLOCK_TRACKING_SPOOL to a folder this user may write",
+        )
     free = shutil.disk_usage(place).free
     if free < 100 << 20:
-        return "spool", False, f"only {free >> 20} MB free at {root}", "make room or set LIFTLOCK_TRACKING_SPOOL elsewhere"
+        return (
+            "spool",
+            False,
+            f"only {free >> 20} MB free at {root}",
+            "make room or set LIFTLOCK_TRACKING_SPOOL elsewhere",
+        )
     if root.exists() and root.stat().st_mode & 0o077:
         return "spool", False, f"{root} can be read by others", f"chmod 700 {root}"
     return "spool", True, f"{root}, {free >> 20} MB free", ""
@@ -131,14 +160,29 @@ def _isolation() -> Result:
         env.pop(ENV_FILE, None)
         try:
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", "-c", _ISOLATED], cwd=folder, env=env, capture_output=True, text=True, timeout=120
+                [sys.executable, "-W", "ignore", "-c", _ISOLATED],
+                cwd=folder,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=120,
             )
         except subprocess.TimeoutExpired:
-            return "isolation", False, "with tracking off the test did not end within 120 s", "run it by hand with MLFLOW_ENABLE_TRACKING=false"
+            return (
+                "isolation",
+                False,
+                "with tracking off the test did not end within 120 s",
+                "run it by hand with MLFLOW_ENABLE_TRACKING=false",
+            )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         return "isolation", False, f"with tracking off: {last}", "MLflow itself does not work here; see the line above"
-    return "isolation", True, f"with tracking off: no thread, no file, {done.stdout.strip().splitlines()[-1]} ms for a whole run", ""
+    return (
+        "isolation",
+        True,
+        f"with tracking off: no thread, no file, {done.stdout.strip().splitlines()[-1]} ms for a whole run",
+        "",
+    )
 
 
 def _server(uri: str) -> Iterator[Result]:
@@ -154,7 +198,12 @@ def _server(uri: str) -> Iterator[Result]:
     try:
         socket.create_connection((host, port), timeout=5).close()
     except OSError as problem:
-        yield "connection", False, f"{host}:{port}: {problem}", "start the server, or open the way to it; calls are kept meanwhile"
+        yield (
+            "connection",
+            False,
+            f"{host}:{port}: {problem}",
+            "start the server, or open the way to it; calls are kept meanwhile",
+        )
         return
     yield "connection", True, f"{host}:{port} in {(time.monotonic() - began) * 1000:.0f} ms", ""
     status, text = _get(f"{uri}/version")
@@ -167,7 +216,12 @@ def _server(uri: str) -> Iterator[Result]:
         404: "the path in MLFLOW_TRACKING_URI is not where MLflow lives (a prefix such as /mlflow is missing or too much)",
     }
     fine = status == 200 or (status == 404 and "RESOURCE_DOES_NOT_EXIST" in text)
-    yield "API", fine, f"answers {status}" if fine else f"{status or 'no answer'}: {text[:200]}", fixes.get(status, "look at the server's log")
+    yield (
+        "API",
+        fine,
+        f"answers {status}" if fine else f"{status or 'no answer'}: {text[:200]}",
+        fixes.get(status, "look at the server's log"),
+    )
 
 
 def _get(url: str) -> tuple[int, str]:

@@ -28,8 +28,7 @@ def run(view: RunView) -> Any:
                 "params": [{"key": k, "value": v} for k, v in view.params.items()],
                 "tags": [{"key": k, "value": v} for k, v in view.tags.items()],
                 "metrics": [
-                    {"key": k, "value": number(v), "timestamp": t, "step": s}
-                    for k, (v, t, s) in view.metrics.items()
+                    {"key": k, "value": number(v), "timestamp": t, "step": s} for k, (v, t, s) in view.metrics.items()
                 ],
             },
         },
@@ -69,7 +68,12 @@ def _metric_name(name: str) -> None:
 
 def check_metric(metric: Any) -> None:
     """Raise MLflow's own error for a point the server would refuse. (Names are checked once each.)"""
-    if type(metric.value) is float and type(metric.timestamp) is int and type(metric.step) is int and metric.timestamp >= 0:
+    if (
+        type(metric.value) is float
+        and type(metric.timestamp) is int
+        and type(metric.step) is int
+        and metric.timestamp >= 0
+    ):
         try:
             _metric_name(metric.key)
             return
@@ -88,7 +92,7 @@ def check_tag(tag: Any) -> None:
     validation._validate_tag(tag.key, str(tag.value))
 
 
-def check_batch(run_id: str, metrics: Any, params: Any, tags: Any) -> None:
+def check_batch(metrics: Any, params: Any, tags: Any) -> None:
     """Raise MLflow's own error for a batch the server would refuse."""
     for metric in metrics:
         check_metric(metric)

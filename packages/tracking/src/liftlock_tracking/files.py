@@ -92,11 +92,11 @@ def place(replay: Replay, root: str) -> Optional[str]:
         return replay.resolve(root)
     kind, _, name = urlsplit(root).path.strip("/").partition("/")
     if kind == "trace":
-        known = replay.extra(f"trace:{name}")
+        known = replay.told(f"trace:{name}")
         # The server took the spans themselves into its database: the copy as a file is not needed.
         return "" if known.get("spans") == "TRACKING_STORE" else known.get("artifact_uri") or None
     replay.resolve(name)
-    return replay.extra(name).get("artifact_uri") or None
+    return replay.told(name).get("artifact_uri") or None
 
 
 def _send(wire: Wire, root: str, path: str, blob: Path) -> Optional[str]:
@@ -119,6 +119,6 @@ def _send(wire: Wire, root: str, path: str, blob: Path) -> Optional[str]:
 
     try:
         get_artifact_repository(root).log_artifact(str(blob), path or None)
-    except Exception as problem:  # noqa: BLE001 - a store of any kind may raise anything; the file is kept and tried again
+    except Exception as problem:
         raise Unreachable(Away(f"artifact store: {problem}", reached=True)) from problem
     return None

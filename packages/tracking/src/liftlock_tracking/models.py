@@ -153,4 +153,3 @@ def _parse(response: Any, body: dict[str, Any]) -> Any:
 
     parse_dict(body, response)
     return response
-

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from typing import Any, Iterator, NamedTuple, Union
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Union
 
 MARKER = b"LLT1"
 _HEAD = struct.Struct("<4sII")

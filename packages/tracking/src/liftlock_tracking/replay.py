@@ -276,7 +276,10 @@ class Replay:
 
     def _trace_born(self, trace: str, body: dict[str, Any]) -> None:
         tags = body.get("trace", {}).get("trace_info", {}).get("tags", {})
-        where = {"artifact_uri": tags.get("mlflow.artifactLocation", ""), "spans": tags.get("mlflow.trace.spansLocation")}
+        where = {
+            "artifact_uri": tags.get("mlflow.artifactLocation", ""),
+            "spans": tags.get("mlflow.trace.spansLocation"),
+        }
         self._state.bind(f"trace:{trace}", trace, "trace", where)
 
     def _has_model(self, call: dict[str, Any]) -> bool:
@@ -295,9 +298,7 @@ class Replay:
         import base64
 
         headers = {k: self.resolve(v) for k, v in call["headers"].items()}
-        answer = self._send(
-            "POST", call["e"], None, data=base64.b64decode(call["data"]), extra_headers=headers
-        )
+        answer = self._send("POST", call["e"], None, data=base64.b64decode(call["data"]), extra_headers=headers)
         return None if isinstance(answer, Reply) else str(answer.reason)
 
     def _artifact(self, call: dict[str, Any]) -> Optional[str]:
@@ -329,7 +330,7 @@ class Replay:
                 self._known.pop(next(iter(self._known)))
         return self._known[run]
 
-    def extra(self, prov: str) -> dict[str, Any]:
+    def told(self, prov: str) -> dict[str, Any]:
         """What the server said about something created under a provisional id."""
         bound = self._state.bound(prov)
         return bound[1] if bound else {}
@@ -443,7 +444,12 @@ class Batch:
         metrics, params, tags = [], {}, {}
         for part in self.parts:
             for item in part.get("m", ()):
-                point: dict[str, Any] = {"key": item[0], "value": number(item[1]), "timestamp": item[2], "step": item[3]}
+                point: dict[str, Any] = {
+                    "key": item[0],
+                    "value": number(item[1]),
+                    "timestamp": item[2],
+                    "step": item[3],
+                }
                 if len(item) > 4:
                     point.update({k: resolve(v) for k, v in item[4].items()})
                 metrics.append(point)

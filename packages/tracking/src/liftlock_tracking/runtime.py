@@ -131,9 +131,7 @@ class Shipper:
             except Unreachable as problem:
                 if not problem.away.busy:
                     raise
-                self._state.reject(
-                    f"{name}:{record.start}", record.call.get("r", ""), record.call, problem.away.reason
-                )
+                self._state.reject(f"{name}:{record.start}", record.call.get("r", ""), record.call, problem.away.reason)
 
     def _quarantine(self, name: str, damage: Damage) -> None:
         folder = self._spool.folder / "quarantine"
@@ -199,10 +197,19 @@ class Runtime:
         policy = self.settings.full
         size, cap = self.spool.size() >> 20, self.settings.cap >> 20
         if policy == "keep":
-            warn("cap", "liftlock-tracking: the spool holds %d MB, more than its cap of %d MB; everything is kept", size, cap)
+            warn(
+                "cap",
+                "liftlock-tracking: the spool holds %d MB, more than its cap of %d MB; everything is kept",
+                size,
+                cap,
+            )
             return True
         if policy == "block":
-            warn("cap", "liftlock-tracking: the spool is full (%d MB); calls wait as LIFTLOCK_TRACKING_FULL=block asks", size)
+            warn(
+                "cap",
+                "liftlock-tracking: the spool is full (%d MB); calls wait as LIFTLOCK_TRACKING_FULL=block asks",
+                size,
+            )
             while self.spool.size() >= self.settings.cap and SWITCHES.tracking():
                 self.spool.wait(self.spool.shipped + 1, 1.0)
             return True
@@ -210,7 +217,13 @@ class Runtime:
         if policy == "drop-metrics" and not metrics_only:
             return True
         self._dropped += 1
-        warn("cap", "liftlock-tracking: the spool is full (%d MB); %d calls dropped (policy %s)", size, self._dropped, policy)
+        warn(
+            "cap",
+            "liftlock-tracking: the spool is full (%d MB); %d calls dropped (policy %s)",
+            size,
+            self._dropped,
+            policy,
+        )
         return False
 
     def wait(self, position: Optional[int], seconds: float) -> bool:
@@ -319,11 +332,16 @@ class Runtime:
         return not self._stop and SWITCHES.tracking()
 
     def away(self, reason: str) -> None:
+        """The server did not answer: open the breaker and say so, unless we stopped by ourselves."""
         if reason == STOPPED:
             return
         if self.breaker.failed(reason):
-            warn("away", "liftlock-tracking: the tracking server does not answer; calls are kept in %s (%s)",
-                 self.settings.spool, reason)
+            warn(
+                "away",
+                "liftlock-tracking: the tracking server does not answer; calls are kept in %s (%s)",
+                self.settings.spool,
+                reason,
+            )
         self.note_error(reason)
         if not self._threads:
             self._start()
@@ -341,8 +359,12 @@ class Runtime:
         if self._threads and SWITCHES.tracking():
             deadline = time.monotonic() + self.settings.exit_bound
             if not self.flush(self.settings.exit_bound) and not self.breaker.open:
-                warn("exit", "liftlock-tracking: %d bytes of calls stay in %s; `liftlock-tracking ship` sends them",
-                     self.spool.pending(), self.settings.spool)
+                warn(
+                    "exit",
+                    "liftlock-tracking: %d bytes of calls stay in %s; `liftlock-tracking ship` sends them",
+                    self.spool.pending(),
+                    self.settings.spool,
+                )
             self._stop = True
             self._wake.set()
             self._threads[0].join(max(0.0, min(0.2, deadline - time.monotonic())))
@@ -415,7 +437,8 @@ def finish() -> None:
 def flush(seconds: float = 10.0) -> bool:
     """Ship everything this process spooled, to every server; says whether all of it arrived within `seconds`."""
     deadline = time.monotonic() + seconds
-    return all([r.flush(max(0.0, deadline - time.monotonic())) for r in _runtimes.values()])
+    done = [r.flush(max(0.0, deadline - time.monotonic())) for r in _runtimes.values()]
+    return all(done)
 
 
 def metrics() -> dict[str, float]:
@@ -435,7 +458,10 @@ def drain(settings: Settings, *, seconds: float) -> tuple[int, int, str]:
     deadline = time.monotonic() + seconds
     spool, state, breaker = Spool(settings), State(settings.spool), Breaker()
     shipper = Shipper(
-        spool, state, Wire(partial(_creds, settings.uri), settings.request_timeout), breaker,
+        spool,
+        state,
+        Wire(partial(_creds, settings.uri), settings.request_timeout),
+        breaker,
         lambda: time.monotonic() < deadline,
     )
     reason = ""

@@ -14,9 +14,10 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Optional
 
 from liftlock_tracking import records
 from liftlock_tracking.quiet import warn

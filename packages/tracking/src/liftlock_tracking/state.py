@@ -11,8 +11,9 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Optional
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ids (prov TEXT PRIMARY KEY, real TEXT, kind TEXT, extra TEXT, at REAL);

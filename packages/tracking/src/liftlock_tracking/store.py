@@ -211,7 +211,7 @@ class SpooledStore:
         if self._ignored(run_id):
             return
         metrics, params, tags = metrics or (), params or (), tags or ()
-        entities.check_batch(run_id, metrics, params, tags)
+        entities.check_batch(metrics, params, tags)
         points = [entities.point(m) for m in metrics]
         for param in params:
             self._param(run_id, param)
@@ -324,7 +324,12 @@ class SpooledStore:
         return known
 
     def _off_experiment(self, name: str, key: Optional[str] = None) -> dict[str, Any]:
-        return {"experiment_id": key or "0", "name": name, "lifecycle_stage": "active", "artifact_location": "liftlock-artifacts:/off"}
+        return {
+            "experiment_id": key or "0",
+            "name": name,
+            "lifecycle_stage": "active",
+            "artifact_location": "liftlock-artifacts:/off",
+        }
 
     def _remember(self, found: Any) -> None:
         body = {
