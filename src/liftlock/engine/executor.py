@@ -97,10 +97,11 @@ class Executor:
             self.observer(Progress(work=f"undo: {step.title}"))
             try:
                 step.undo(context)
-            except (LiftlockError, OSError) as error:
-                self.journal.append(run, Kind.NOTE, f"undo-failed:{step.name}", {"message": str(error)})
+            except Exception as error:  # a bug of ours included: the operator must be told where it stands
+                message = _describe(error)
+                self.journal.append(run, Kind.NOTE, f"undo-failed:{step.name}", {"message": message})
                 raise NeedsPerson(
-                    f"putting back '{step.title}' failed: {error}",
+                    f"putting back '{step.title}' failed: {message}",
                     hint=error.hint
                     if isinstance(error, NeedsPerson)
                     else "Clear the cause and run `liftlock abort`; the backup is untouched.",
