@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("backup", "Make, list, verify, restore and prune backup sets."),
     "export": ("export", "Write experiments, runs and models in an open format."),
     "pin": ("pin", "Fan a release out over every file of a repository that names one."),
+    "scan": ("scan", "Find every use of MLflow that breaks between two releases."),
     "releases": ("releases", "List MLflow releases and build their environments."),
     "advisories": ("advisories", "Show known flaws: fixed, left and gained by an upgrade."),
     "server": ("server", "Start, stop, restart, scale and read the server."),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
 from packaging.version import Version
 
 from liftlock.knowledge.catalogue import Catalogue
@@ -17,6 +18,10 @@ from liftlock.scan.history import Existence, History, named_parameters
 from liftlock.scan.model import Confidence, Judgement, Origin, Verdict
 
 _SHIMS = ("request_id_backward_compatible", "deprecated_parameter", "keyword_only")
+_INTERNAL = (
+    "mlflow.store.", "mlflow.utils.", "mlflow.protos.", "mlflow.server.", "mlflow.cli.", "mlflow.alembic.", "mlflow.R.",
+    "mlflow.java.", "mlflow.telemetry.", "mlflow.assistant.", "mlflow.mcp.", "mlflow.client.", "mlflow.demo.",
+)  # fmt: skip
 _QUIET = ("deprecated", "experimental", "static", "class", "developer_stable", "wraps(", "property")
 
 
@@ -94,6 +99,8 @@ class Judge:
     def _never(self, path: str, member: bool) -> Judgement | None:
         """A public function of `mlflow` or method of its client that no release has: probably a slip."""
         owner, _, name = path.rpartition(".")
+        if f"{path}." in _INTERNAL:
+            return None
         known = owner == "mlflow" or (member and owner.endswith(".MlflowClient"))
         if not known or name.startswith("_") or not name.islower() or self._new.canonical(owner) is None:
             return None
@@ -112,6 +119,9 @@ class Judge:
             return Confidence.CERTAIN
         canonical = surface.canonical(path)
         owner, _, name = path.rpartition(".")
+        value = self._kind(path, existence) == "attribute" and self._kind(owner, existence) == "module"
+        if value and not owner.endswith("environment_variables"):
+            return None  # a constant of a module; whether it is there under another form the table does not say
         if canonical is not None and canonical != path and self._new.canonical(canonical) is not None:
             return None  # a helper imported here; whether the name is still imported the table does not say
         if self._new.canonical(owner) is not None and self._kind(path, existence) != "module":
@@ -126,6 +136,10 @@ class Judge:
         last = existence.last()
         found = self.history.surface(last).definition(path) if last is not None else None
         return found.kind if found is not None else "name"
+
+    def _kind_now(self, path: str) -> str:
+        found = self._new.definition(path)
+        return found.kind if found is not None else ""
 
     def _said(self, path: str, existence: Existence) -> str:
         """The replacement its last deprecation text names."""
@@ -170,9 +184,15 @@ class Judge:
         found = [judged for name in call.keywords if (judged := self._keyword(path, name, was, now, marks))]
         broken = {each.keyword for each in found}
         found += self._positional(path, call, was, now, marks)
+        if not self._reference(path):
+            found = [_doubted(each) for each in found]
         if not any(mark.startswith(_SHIMS) for mark in marks) and not (call.star or call.starstar):
             found += self._required(path, call, was, now, bool(broken))
         return found
+
+    def _reference(self, path: str) -> bool:
+        """Whether a callable belongs to the API reference, or a curated fact speaks of it."""
+        return documented(path, self._new.table) or path.endswith("Client") or "Client." in path
 
     def _callee(self, path: str) -> Definition | None:
         found = self._new.definition(path)
@@ -257,8 +277,11 @@ class Judge:
         self, path: str, name: str, symbol: str, marks: tuple[str, ...], old: dict[str, Parameter],
         new: dict[str, Parameter],
     ) -> Judged | None:  # fmt: skip
+        owner = path.rpartition(".")[0]
         if any(not mark.startswith(_QUIET) for mark in marks) or not documented(path, self._new.table):
             return None
+        if self._kind_now(owner) != "module":
+            return None  # a method: that the object is of this class is less certain
         near = difflib.get_close_matches(name, sorted({*old, *new}), n=1, cutoff=0.75)
         judgement = Judgement(
             code="LL204", verdict=Verdict.BROKEN, symbol=symbol, confidence=Confidence.LIKELY,
@@ -385,6 +408,12 @@ class Judge:
             code="LL502", verdict=Verdict.UNKNOWN, symbol=name, confidence=Confidence.LIKELY,
             message=f"no release of MLflow reads {name}", replacement=near[0] if near else "",
         )  # fmt: skip
+
+
+def _doubted(judged: Judged) -> Judged:
+    if judged.judgement.origin is Origin.CURATED:
+        return judged
+    return Judged(replace(judged.judgement, confidence=Confidence.LIKELY), judged.keyword, judged.position)
 
 
 def _named(parameters: tuple[Parameter, ...]) -> dict[str, Parameter]:

@@ -266,6 +266,6 @@ def _findings(document: Document, hits: Iterable[Hit], options: Options, own: _O
                 message=judgement.message,
                 origin=judgement.origin,
                 edits=edits,
-            )  # fmt: skip
+            )
         )
     return found, suppressed

@@ -38,11 +38,10 @@ class Walk:
         if not root.is_dir():
             yield str(root)
             return
-        yield from self._folder(str(root), "", _above(root), {_identity(str(root))})
+        yield from self._folder(str(root), "", _above(root.resolve()))
 
-    def _folder(
-        self, folder: str, inside: str, rules: list[tuple[str, list[_Rule]]], seen: set[tuple[int, int]]
-    ) -> Iterator[str]:
+    def _folder(self, folder: str, inside: str, rules: list[tuple[str, list[_Rule]]]) -> Iterator[str]:
+        """Symbolic links are not followed: what they lead to is found where it is, or is not of this tree."""
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
@@ -52,26 +51,17 @@ class Walk:
         if "pyvenv.cfg" in names and inside:
             return
         if ".gitignore" in names:
-            rules = [*rules, (inside, _read_rules(os.path.join(folder, ".gitignore")))]  # noqa: PTH118 - a hot loop
+            rules = [*rules, (inside, _read_rules(Path(folder, ".gitignore")))]
         for entry in entries:
-            name = entry.name
-            path = f"{inside}{name}"
+            name, path = entry.name, f"{inside}{entry.name}"
             try:
-                if entry.is_dir():
-                    if name in _FOREIGN or _ignored(path, True, rules):
-                        continue
-                    identity = _identity(entry.path) if entry.is_symlink() else (0, 0)
-                    if identity in seen:
-                        self.skipped[entry.path] = "a symbolic link that leads back"
-                        continue
-                    deeper = seen | {identity} if identity != (0, 0) else seen
-                    if entry.is_symlink() and len(deeper) > 8:
-                        self.skipped[entry.path] = "too many symbolic links in a row"
-                        continue
-                    yield from self._folder(entry.path, f"{path}/", rules, deeper)
-                elif entry.is_file():
-                    if not _ignored(path, False, rules) or name.startswith(".env"):
-                        yield entry.path
+                if entry.is_dir(follow_symlinks=False):
+                    if name not in _FOREIGN and not _ignored(path, True, rules):
+                        yield from self._folder(entry.path, f"{path}/", rules)
+                elif entry.is_file(follow_symlinks=False) and (
+                    name.startswith(".env") or not _ignored(path, False, rules)
+                ):
+                    yield entry.path
             except OSError as error:
                 self.skipped[entry.path] = error.strerror or "cannot be read"
 
@@ -94,38 +84,22 @@ class Walk:
         return data if any(word in data for word in _MENTIONS) else None
 
 
-def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path)  # noqa: PTH116 - a hot loop
-    return status.st_dev, status.st_ino
-
-
 def _above(root: Path) -> list[tuple[str, list[_Rule]]]:
-    """Rules of the repository above the root, which hold below it too."""
-    root = root.resolve()
+    """The rules of the directories above the root, up to its repository; NUL marks how a path continues there."""
     found: list[tuple[str, list[_Rule]]] = []
-    if (root / ".git").exists():
-        return found
-    for parent in root.parents:
-        if (parent / ".git").exists():
-            inside = root.relative_to(parent).as_posix()
-            for place in [
-                parent,
-                *[
-                    parent.joinpath(*root.relative_to(parent).parts[:depth])
-                    for depth in range(1, len(root.relative_to(parent).parts))
-                ],
-            ]:
-                if (place / ".gitignore").is_file():
-                    above = root.relative_to(place).as_posix()
-                    found.append((f"\0{above}/", _read_rules(str(place / ".gitignore"))))
-            del inside
-            break
-    return found
+    place = root
+    while not (place / ".git").exists():
+        if place == place.parent:
+            return []
+        place = place.parent
+        if (place / ".gitignore").is_file():
+            found.append((f"\0{root.relative_to(place).as_posix()}/", _read_rules(place / ".gitignore")))
+    return found[::-1]
 
 
-def _read_rules(path: str) -> list[_Rule]:
+def _read_rules(path: Path) -> list[_Rule]:
     try:
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     return [rule for line in lines if (rule := _rule(line)) is not None]

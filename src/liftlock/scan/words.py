@@ -18,7 +18,8 @@ _HELP = ("--help", "--version")
 # Endpoints that only Databricks serves under the same prefix.
 _FOREIGN = re.compile(
     r"(?:databricks|transition-requests|registry-webhooks|comments|unity-catalog|activities|deployments|webhooks"
-    r"|feature|dbfs|mlflow-artifacts|users|permissions)\b"
+    r"|feature|dbfs|mlflow-artifacts|users|permissions|model-versions/(?:list-artifacts|generate|get-signed)|runs/list-artifacts"
+    r"|registered-models/(?:generate|get-signed)|artifacts/credentials|traces|logged-models)\b"
 )
 
 

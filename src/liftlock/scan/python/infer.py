@@ -149,7 +149,7 @@ class Inference:
                 return tuple(
                     value
                     for binding in _reaching(current.bindings[name], line if own else 1 << 30)
-                    for value in self._bound(name, binding, current)
+                    for value in self._bound(binding, current)
                 )
             own = False
             current = current.parent
@@ -161,7 +161,7 @@ class Inference:
                     return found
         return ()
 
-    def _bound(self, name: str, binding: Binding, scope: Scope) -> Iterable[Value]:
+    def _bound(self, binding: Binding, scope: Scope) -> Iterable[Value]:
         node = binding.node
         match binding.how:
             case "import":
@@ -177,9 +177,9 @@ class Inference:
             return ()
         found = self.values(node, scope)
         if binding.how == "element":
-            return self._elements(node, found, scope, binding.index)
+            return self._elements(node, found, binding.index, scope)
         if binding.how == "enter":
-            return self._entered(node, found, scope)
+            return self._entered(found)
         if binding.index >= 0:
             elements = [Object(each.path) for each in found if isinstance(each, Many)]
             return [*elements, *self._tuple(node, scope, binding.index)]
@@ -325,13 +325,13 @@ class Inference:
                 else:
                     found.append(Local("function", inner, bound=True))
             else:
-                found += self._bound(name, binding, scope)
+                found += self._bound(binding, scope)
         if found or name in scope.bindings or name in scope.attributes or depth > 5:
             return found
         assert isinstance(scope.node, ast.ClassDef)
         for base in scope.node.bases:
             for value in self.values(base, scope.parent or scope):
-                if isinstance(value, Local):
+                if isinstance(value, Local) and value.kind in ("class", "object"):
                     found += self._class_member(Local(owner.kind, value.scope), name, depth + 1)
                 elif isinstance(value, Name):
                     found.append(Name(f"{objects.plain(value.path)}.{name}"))
@@ -341,7 +341,7 @@ class Inference:
         if how == "annotation":
             return self.annotated(value, scope)
         found = self.values(value, scope)
-        return self._entered(value, found, scope) if how == "enter" else found if how == "value" else ()
+        return self._entered(found) if how == "enter" else found if how == "value" else ()
 
     def _call(self, node: ast.Call, scope: Scope) -> Iterable[Value]:
         name = called(node)
@@ -367,7 +367,7 @@ class Inference:
             return self._super(scope)
         made: list[Value] = []
         for value in self.values(node.func, scope):
-            made += self._result(value, node, scope)
+            made += self._result(value, node)
         return made
 
     def _super(self, scope: Scope) -> Iterable[Value]:
@@ -382,7 +382,7 @@ class Inference:
                 found += _instance(value)
         return found
 
-    def _result(self, value: Value, node: ast.Call, scope: Scope) -> Iterable[Value]:
+    def _result(self, value: Value, node: ast.Call) -> Iterable[Value]:
         match value:
             case Name():
                 path = objects.plain(value.path)
@@ -417,8 +417,7 @@ class Inference:
             values += self.values(value, scope)
         return tuple(values)
 
-    def _entered(self, node: ast.expr, found: Values, scope: Scope) -> Iterable[Value]:
-        del node, scope
+    def _entered(self, found: Values) -> Iterable[Value]:
         entered: list[Value] = []
         for each in found:
             if isinstance(each, Local) and each.kind == "object":
@@ -431,7 +430,7 @@ class Inference:
                 entered.append(each)
         return entered
 
-    def _elements(self, node: ast.expr, found: Values, scope: Scope, index: int) -> Iterable[Value]:
+    def _elements(self, node: ast.expr, found: Values, index: int, scope: Scope) -> Iterable[Value]:
         if isinstance(node, ast.Call) and called(node) == "enumerate" and index == 1 and node.args:
             found, index = self.values(node.args[0], scope), -1
         if isinstance(node, ast.Call) and called(node) == "zip" and 0 <= index < len(node.args):

@@ -12,7 +12,8 @@ from liftlock.scan.shell import command_hits, split_words
 
 _RUNNERS = frozenset({
     "system", "popen", "Popen", "run", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "split",
-    "sh", "bash", "execute", "exec_command", "run_command", "cmd", "shell", "create_subprocess_shell", "invoke", "spawn",
+    "sh", "bash", "execute", "exec_command", "run_command", "cmd", "shell", "create_subprocess_shell",
+    "invoke", "spawn",
 })  # fmt: skip
 _SENDERS = frozenset({
     "get", "post", "put", "patch", "delete", "request", "http_request", "_get", "_post", "_request", "call_endpoint",

@@ -35,6 +35,7 @@ class Uses:
         self.hits: list[Hit] = []
         self._guards: list[str] = []  # sources of conditions and `try:` around the current node
         self._seen: set[tuple[str, int, int]] = set()
+        self._called: set[int] = set()
         self._heuristic = self._imports_mlflow()
 
     def run(self) -> list[Hit]:
@@ -182,7 +183,7 @@ class Uses:
         start = end - len(node.attr)
         for value in values:
             judgement = self._member(value, node.attr, node, scope)
-            if judgement is not None:
+            if judgement is not None and (judgement.code != "LL104" or id(node) in self._called):
                 if any(isinstance(other, Foreign) for other in values):
                     judgement = _likely(judgement)
                 edits = ((start, end, judgement.rename),) if judgement.rename else ()
@@ -247,12 +248,13 @@ class Uses:
         if not self._heuristic:
             return
         owner = node.value
+        made = isinstance(owner, ast.Call)
         if isinstance(owner, ast.Call):
             owner = owner.func
         name = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""
         if node.attr in ("run_uuid",) and name in ("info", "run_info"):
             judgement = self._judge.name(f"{objects.INFO}.{node.attr}", member=True)
-        elif _CLIENT.search(name):
+        elif _CLIENT.search(name) and not (made and name.lower() in ("client", "resource")):
             judgement = self._judge.name(f"{objects.CLIENT}.{node.attr}", member=True)
             if judgement is None or judgement.code == "LL104" or node.attr.startswith("_"):
                 return
@@ -274,6 +276,7 @@ class Uses:
 
     def _call(self, node: ast.Call, scope: Scope) -> None:
         name = called(node)
+        self._called.add(id(node.func))
         self._add(self._strings.call(node, name))
         if name in ("getattr", "hasattr") and len(node.args) >= 2:
             self._literal_attribute(node, scope, name)
@@ -392,7 +395,7 @@ class Uses:
                 return
 
     def _patched(self, node: ast.Call, scope: Scope) -> None:
-        """`patch("mlflow.list_experiments")`, `patch("pkg.tracking.mlflow.evaluate")`, `patch.object(mlflow, "evaluate")`."""
+        """`patch("mlflow.evaluate")`, `patch("pkg.tracking.mlflow.evaluate")`, `patch.object(mlflow, "evaluate")`."""
         first = node.args[0] if node.args else None
         second = node.args[1] if len(node.args) > 1 else None
         if isinstance(first, ast.Constant) and isinstance(first.value, str):

@@ -15,8 +15,8 @@ _ENTRY = re.compile(r"^(?P<indent>\s*)(?P<lead>(?:- +)*)(?P<key>[\"']?[\w./-]+[\
 _ITEM = re.compile(r"^(?P<indent>\s*)(?P<lead>(?:- +)+)(?P<value>\S.*?)\s*$")
 _VARIABLE = re.compile(r"^[\"']?(?P<name>MLFLOW_[A-Z0-9_]*[A-Z0-9])[\"']?\s*(?:=|$)")
 _COMMANDS = frozenset({
-    "command", "cmd", "entrypoint", "run", "script", "args", "before_script", "after_script", "test", "shell", "commands",
-    "bash_command", "inline", "execute", "entry", "argv", "exec", "install", "scripts", "start", "deps",
+    "command", "cmd", "entrypoint", "run", "script", "args", "before_script", "after_script", "test", "shell",
+    "commands", "bash_command", "inline", "execute", "entry", "argv", "exec", "install", "scripts", "start", "deps",
 })  # fmt: skip
 
 
