@@ -215,9 +215,16 @@ class Troubles:
     def _go(self) -> None:
         at = 0
         while not self._stop.is_set():
-            self._proxy.mode = self._modes[at % len(self._modes)]
+            mode = self._modes[at % len(self._modes)]
+            before = self._proxy.requests[mode]
+            self._proxy.mode = mode
             at += 1
             self._stop.wait(self._every)
+            # The breaker may be pausing: let the mode last until somebody met it.
+            for _ in range(30):
+                if mode == "refuse" or self._proxy.requests[mode] > before or self._stop.is_set():
+                    break
+                self._stop.wait(0.1)
 
     def __enter__(self) -> Troubles:
         self._thread.start()

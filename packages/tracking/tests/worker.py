@@ -133,7 +133,7 @@ while time.time() < deadline:
     time.sleep(given.nap * rng.random())
 for run in runs:
     if not forked:
-        call("end", lambda: client.set_terminated(run.id, "FINISHED"), run=run.name, status="FINISHED")
+        call("end", lambda run=run: client.set_terminated(run.id, "FINISHED"), run=run.name, status="FINISHED")
 waits.sort()
 report = {"errors": errors[:5], "failed": len(errors), "calls": len(waits), "slowest": waits[-5:]}
 with open(given.ledger.replace("ledger-", "report-").replace(".jsonl", f"-{os.getpid()}.json"), "w") as file:
