@@ -36,6 +36,14 @@ INSERT INTO tags VALUES ('t', 'v', 'r1');
 INSERT INTO registered_models VALUES ('model');
 INSERT INTO model_versions VALUES ('model', 1, 1000);
 """
+
+
+def _hear() -> None:
+    """A child of a background job ignores signals that a person's terminal would send."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 _SCHEMA = "import sys; from mlflow._database import migrate; migrate(sys.argv[1], sys.argv[2])"
 
 
@@ -172,6 +180,7 @@ class Deployment:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_hear,
         )
 
     def ok(self, *words: str, env: Mapping[str, str] | None = None) -> str:

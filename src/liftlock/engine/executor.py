@@ -191,16 +191,18 @@ def _interruptible() -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
     watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # What the caller had ignored stays so: `nohup liftlock upgrade` must outlive its terminal.
+    heard = [number for number in watched if signal.getsignal(number) is not signal.SIG_IGN]
 
     def hush() -> None:
-        for number in watched:
+        for number in heard:
             signal.signal(number, signal.SIG_IGN)
 
     def stop(number: int, _: object) -> None:
         hush()  # a second signal while putting back must not leave it half-way
         raise Interrupted(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, stop) for number in watched}
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield hush
     finally:
