@@ -47,16 +47,14 @@ def _disable_tracing() -> None:
         pass  # a release without tracing
 
 
-# The run this thread has just ended.
-_ENDED = threading.local()
+# From 2.17 on the release's client, before it ends a run, asks the store for the server's host name and then for the run,
+# only to print a link. That must not wait: a thread that has just asked for the host gets the run as it is known here.
+_PRINTING = threading.local()
 
 
-@lru_cache(maxsize=1)
-def _prints_url() -> bool:
-    """Whether this release's client asks for a run it has just ended (from 2.17 on)."""
-    from mlflow.tracking._tracking_service.client import TrackingServiceClient
-
-    return hasattr(TrackingServiceClient, "_log_url")
+def _creds_for_link(uri: str) -> Any:
+    _PRINTING.host = True
+    return _creds(uri)
 
 
 @lru_cache(maxsize=1)
@@ -71,7 +69,7 @@ class SpooledStore:
 
     def __init__(self, runtime: Optional[Runtime]) -> None:
         uri = runtime.settings.uri if runtime else "http://off.invalid"
-        super().__init__(partial(_creds, uri))  # type: ignore[call-arg]
+        super().__init__(partial(_creds_for_link, uri))  # type: ignore[call-arg]
         self._runtime = runtime or _NOWHERE
         self._nowhere = runtime is None
 
@@ -139,8 +137,6 @@ class SpooledStore:
         if not self._ignored(run_id):
             body = {"run_id": run_id, "run_uuid": run_id, **change}
             self._call("UpdateRun", "POST", "/api/2.0/mlflow/runs/update", body, run_id)
-            if _prints_url():
-                _ENDED.run = run_id if "end_time" in change else None
         return entities.run(view).info
 
     def get_run(self, run_id: str) -> Any:
@@ -149,9 +145,9 @@ class SpooledStore:
             return entities.run(self._view(run_id))
         runtime = self._runtime
         known = runtime.runs.get(run_id)
-        if known is not None and getattr(_ENDED, "run", None) == run_id:
+        if known is not None and getattr(_PRINTING, "host", False):
             # The release's client only wants the run's name, to print where to look at it.
-            _ENDED.run = None
+            _PRINTING.host = False
             return entities.run(known)
         flushed = runtime.flush(runtime.settings.read_bound)
         real = runtime.real_id(run_id)
@@ -359,6 +355,7 @@ class SpooledStore:
     def _call_endpoint(self, api: Any, json_body: Any = None, *given: Any, **more: Any) -> Any:
         """Every call of the release's own store ends here: spooled, answered by us, or asked within a bound."""
         name = api.DESCRIPTOR.name
+        _PRINTING.host = False
         body = json.loads(json_body) if json_body else {}
         if self._off():
             return models.off(api, name, body)
