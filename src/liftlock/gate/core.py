@@ -317,7 +317,7 @@ class Gate:
             try:
                 successor.give(await asyncio.wait_for(successor.connect(), _PROBE))
             except (OSError, TimeoutError) as error:
-                raise GateError(f"{target} does not accept connections: {error}", code="unreachable") from error
+                raise GateError(f"{target} does not accept connections: {error}", code="target") from error
             try:
                 await self._commit(generation, successor)
             except GateError:

@@ -1,0 +1,79 @@
+"""A real MLflow behind the gate, used by its own client while writes are held and moved to a second server."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from liftlock.gate.client import holding
+from liftlock.gate.clients import report
+from liftlock.gate.model import Address
+from liftlock.releases.children import clean_environment
+from tests.support.gate import running
+from tests.support.releases import OLD, environment, serving
+
+_CLIENT = """
+import sys, pathlib, mlflow
+client = mlflow.MlflowClient(sys.argv[1])
+work = pathlib.Path(sys.argv[2])
+experiment = client.create_experiment("behind the gate")
+(work / "big.bin").write_bytes(b"z" * (3 << 20))
+runs = 0
+print("started", flush=True)
+while not (work / "enough").exists():
+    run = client.create_run(experiment)
+    client.log_param(run.info.run_id, "number", runs)
+    for step in range(5):
+        client.log_metric(run.info.run_id, "m", step, step=step)
+    if runs == 0:
+        client.log_artifact(run.info.run_id, str(work / "big.bin"))
+    client.set_terminated(run.info.run_id)
+    assert client.get_run(run.info.run_id).data.params == {"number": str(runs)}
+    runs += 1
+found = client.search_runs([experiment], max_results=5000)
+first = min(found, key=lambda run: int(run.data.params["number"]))
+path = client.download_artifacts(first.info.run_id, "big.bin", str(work))
+assert pathlib.Path(path).read_bytes() == b"z" * (3 << 20)
+assert sorted(int(run.data.params["number"]) for run in found) == list(range(runs)), "lost or doubled"
+assert all(len(client.get_metric_history(run.info.run_id, "m")) == 5 for run in found)
+print(runs, flush=True)
+"""
+
+
+@pytest.mark.release
+def test_a_real_client_does_not_notice_a_hold_and_a_switch(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    store = f"sqlite:///{old / 'mlflow.db'}"  # both servers on one database: a switch that loses nothing
+    with (
+        serving(OLD, old, store=store) as first,
+        serving(OLD, new, store=store, arguments=("--artifacts-destination", str(old / "artifacts"))) as second,
+        running(tmp_path, Address.parse(first)) as gate,
+    ):
+        python = environment(OLD).python
+        client = subprocess.Popen(
+            [python, "-c", _CLIENT, f"http://127.0.0.1:{gate.port}", str(tmp_path)],
+            env=clean_environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert client.stdout
+        assert client.stdout.readline() == "started\n"
+        time.sleep(2)
+        with (
+            gate.client() as control,
+            holding(gate.settings.socket, control.status().state.generation, holder="t") as it,
+        ):
+            control.drain(it.generation, limit=10)
+            time.sleep(1)
+            control.switch(it.generation, Address.parse(second))
+        time.sleep(2)
+        (tmp_path / "enough").touch()
+        out, err = client.communicate(timeout=60)
+        assert client.returncode == 0, err[-3000:]
+        assert int(out) > 5
+        time.sleep(0.7)
+        uses = report(gate.settings.log)
+        assert [(use.kind, use.version, use.failed) for use in uses] == [("mlflow-python-client", OLD, 0)]
