@@ -23,8 +23,8 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak" $(TESTS)
 
 lint: $(STAMP)
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench packages
+	$(BIN)/ruff format --check src tests bench packages
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/suppressions.py
