@@ -255,9 +255,8 @@ def test_bodies_of_any_size_pass_in_bounded_memory(megabytes: int, tmp_path: Pat
     with Recorder("up", keep_bodies=False) as up, running(tmp_path, up.address) as gate, Raw(gate.port) as raw:
         before = gate.memory()
         block = b"z" * (1 << 20)
-        raw.send(
-            f"PUT /api/2.0/mlflow-artifacts/artifacts/m HTTP/1.1\r\nHost: g\r\nContent-Length: {size}\r\n\r\n".encode()
-        )
+        put = b"PUT /api/2.0/mlflow-artifacts/artifacts/m HTTP/1.1\r\nHost: g\r\n"
+        raw.send(put + b"Content-Length: %d\r\n\r\n" % size)
         for _ in range(megabytes):
             raw.send(block)
         assert raw.answer()[0] == 200

@@ -17,7 +17,8 @@ from tests.support.releases import OLD, environment, serving
 
 _CLIENT = """
 import sys, pathlib, mlflow
-client = mlflow.MlflowClient(sys.argv[1])
+mlflow.set_tracking_uri(sys.argv[1])
+client = mlflow.MlflowClient()
 work = pathlib.Path(sys.argv[2])
 experiment = client.create_experiment("behind the gate")
 (work / "big.bin").write_bytes(b"z" * (3 << 20))
