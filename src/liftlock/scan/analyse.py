@@ -186,7 +186,7 @@ class Analyser:
         while number < len(lines):
             start, end = lines[number]
             spans = [(start, end)]
-            while whole.text[start:end].rstrip().endswith("\\") and number + 1 < len(lines):
+            while number + 1 < len(lines) and _goes_on(whole.text[start:end], first=len(spans) == 1):
                 number += 1
                 start, end = lines[number]
                 spans.append((start, end))
@@ -301,6 +301,11 @@ class Analyser:
         assert callable(analyse)
         analyse(Fragment(fragment.text), inner)
         self._put(found, fragment, inner.hits)
+
+
+def _goes_on(line: str, *, first: bool) -> bool:
+    """Whether an instruction of a Dockerfile continues behind a line; comments inside one do not end it."""
+    return line.rstrip().endswith("\\") or (not first and line.lstrip().startswith("#"))
 
 
 def _guess(text: str) -> str:

@@ -170,6 +170,20 @@ class Judge:
                 return self.history.releases[number].version
         return ""
 
+    def risky_members(self, owners: Sequence[str]) -> tuple[str, ...]:
+        """Members of some classes that are gone or deprecated in B, whatever release had them."""
+        events = self.catalogue.coded("api").events
+        names: set[str] = set()
+        for owner in owners:
+            homes = {self.history.surface(number).canonical(owner) for number in range(len(self.history.releases))}
+            prefixes = tuple(f"{home}." for home in homes if home)
+            for key in events if prefixes else ():
+                if key.startswith(prefixes) and not key.rpartition(".")[2].startswith("_"):
+                    name = key.rpartition(".")[2]
+                    if self.name(f"{owner}.{name}", member=True) is not None:
+                        names.add(name)
+        return tuple(sorted(name for name in names if len(name) > 7))
+
     # -- Python calls -------------------------------------------------------------------------------------------------
 
     def call(self, path: str, call: Call) -> list[Judged]:

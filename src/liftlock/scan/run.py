@@ -16,13 +16,14 @@ from liftlock.scan.analyse import Analyser
 from liftlock.scan.hits import Hit, Tools
 from liftlock.scan.judge import Judge
 from liftlock.scan.model import Confidence, Edit, ScanFinding, ScanResult, Surface, Verdict
+from liftlock.scan.python import objects
 from liftlock.scan.python.infer import Index, Inference
 from liftlock.scan.python.parse import parse
 from liftlock.scan.python.scopes import Module
 from liftlock.scan.suppress import ignored, matches
 from liftlock.scan.surfaces import Kind, kind_of, notebook
 from liftlock.scan.text import Lines
-from liftlock.scan.walk import Walk
+from liftlock.scan.walk import Walk, mentions
 
 _MAGIC_RUN = re.compile(r"^# MAGIC %run\s+[\"']?(?P<path>[^\s\"']+)", re.MULTILINE)
 _STEP = 2000
@@ -49,6 +50,7 @@ class Options:
 @dataclass
 class _Tree:
     documents: list[Document] = field(default_factory=list)
+    candidates: list[Document] = field(default_factory=list)  # Python that uses such names without naming MLflow
     modules: dict[str, Module] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -64,7 +66,8 @@ def scan(
     """
     options = options or Options()
     tools = _tools(catalogue, source, target)
-    walk = Walk()
+    members = tools.judge.risky_members((objects.CLIENT, objects.INFO))
+    walk = Walk(members=tuple(name.encode() for name in members))
     tree = _Tree()
     for root in roots:
         base = root if root.is_dir() else root.parent
@@ -74,6 +77,7 @@ def scan(
             _read(path, base, walk, tree)
     findings: list[ScanFinding] = []
     index = Index(tree.modules.values())
+    _follow(tree, index)
     inference = Inference(index)
     analyser = Analyser(tools)
     own = _Own(tree.documents)
@@ -143,8 +147,23 @@ def _read(path: str, base: Path, walk: Walk, tree: _Tree) -> None:
     text, encoding = decode(data)
     relative = os.path.relpath(path, base)
     document = Document(relative.replace(os.sep, "/"), kind, text, encoding)
-    if _parse(document, tree):
+    if not mentions(data):
+        tree.candidates.append(document)
+    elif _parse(document, tree):
         tree.documents.append(document)
+
+
+def _follow(tree: _Tree, index: Index) -> None:
+    """Add the candidates that import something of the modules that name MLflow."""
+    for document in tree.candidates:
+        aside = _Tree()
+        if not _parse(document, aside):
+            continue
+        module = aside.modules[document.path]
+        imported = [binding.path for found in module.scope.bindings.values() for binding in found if binding.path]
+        if any(index.find(path.partition(":")[0], module) is not None for path in imported):
+            tree.modules[document.path] = module
+            tree.documents.append(document)
 
 
 def decode(data: bytes) -> tuple[str, str]:
@@ -244,7 +263,8 @@ def _findings(document: Document, hits: Iterable[Hit], options: Options, own: _O
         if ignored(lines.line(line), judgement.code) or ignored(lines.line(end_line), judgement.code):
             suppressed += 1
             continue
-        edits = tuple(Edit(start=start, end=end, text=text, safe=judgement.safe) for start, end, text in hit.edits)
+        safe = judgement.safe and judgement.confidence is Confidence.CERTAIN
+        edits = tuple(Edit(start=start, end=end, text=text, safe=safe) for start, end, text in hit.edits)
         confidence = judgement.confidence
         if document.kind is Kind.DOCS and judgement.code.startswith("LL1"):
             confidence = Confidence.LIKELY

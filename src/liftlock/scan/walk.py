@@ -32,6 +32,7 @@ class Walk:
 
     skipped: dict[str, str] = field(default_factory=dict)
     files: int = 0
+    members: tuple[bytes, ...] = ()  # names that make a Python file worth a look although it does not name MLflow
 
     def paths(self, root: Path) -> Iterator[str]:
         """Files below a directory (or the file itself), as paths to open, in order."""
@@ -81,7 +82,13 @@ class Walk:
                 self.skipped[path] = f"larger than {LARGEST >> 20} MiB"
                 return None
             data = file.readall()
-        return data if any(word in data for word in _MENTIONS) else None
+        words = (*_MENTIONS, *self.members) if path.endswith(".py") else _MENTIONS
+        return data if any(word in data for word in words) else None
+
+
+def mentions(data: bytes) -> bool:
+    """Whether a file's bytes name MLflow."""
+    return any(word in data for word in _MENTIONS)
 
 
 def _above(root: Path) -> list[tuple[str, list[_Rule]]]:

@@ -35,7 +35,13 @@ class Uses:
         self.hits: list[Hit] = []
         self._guards: list[str] = []  # sources of conditions and `try:` around the current node
         self._seen: set[tuple[str, int, int]] = set()
-        self._called: set[int] = set()
+        self._called: dict[int, ast.Call] = {}
+        self._uses: dict[str, list[ast.Name]] = {}
+        for each in ast.walk(module.tree):
+            if isinstance(each, ast.Name):
+                self._uses.setdefault(each.id, []).append(each)
+            elif isinstance(each, ast.Call):
+                self._called[id(each.func)] = each
         self._heuristic = self._imports_mlflow()
 
     def run(self) -> list[Hit]:
@@ -162,7 +168,8 @@ class Uses:
                 continue
             judgement = found
             edits: tuple[tuple[int, int, str], ...] = ()
-            if judgement.rename and judgement.symbol == path and isinstance(node, ast.ImportFrom):
+            renamed = judgement.rename and judgement.symbol == path and isinstance(node, ast.ImportFrom)
+            if renamed and self._all_fit(alias.asname or alias.name, judgement):
                 edits = ((start, start + len(alias.name), judgement.rename),)
             self._put(Hit(judgement, start, end, edits), importing=True)
 
@@ -186,7 +193,7 @@ class Uses:
             if judgement is not None and (judgement.code != "LL104" or id(node) in self._called):
                 if any(isinstance(other, Foreign) for other in values):
                     judgement = _likely(judgement)
-                edits = ((start, end, judgement.rename),) if judgement.rename else ()
+                edits = ((start, end, judgement.rename),) if self._fits(node, judgement) else ()
                 self._put(Hit(judgement, start, end, edits))
                 return
         if not values:
@@ -239,7 +246,7 @@ class Uses:
             edits: tuple[tuple[int, int, str], ...] = ()
         else:
             start = self.place(node.lineno, node.col_offset)
-            edits = ((start, start + len(node.id), judgement.rename),) if judgement.rename else ()
+            edits = ((start, start + len(node.id), judgement.rename),) if self._all_fit(node.id, judgement) else ()
         start = self.place(node.lineno, node.col_offset)
         self._put(Hit(judgement, start, start + len(node.id), edits))
 
@@ -262,7 +269,25 @@ class Uses:
             return
         shown = _shown(judgement)
         if shown is not None:
-            self._put(Hit(_likely(shown), start, end, ((start, end, shown.rename),) if shown.rename else ()))
+            self._put(Hit(_likely(shown), start, end, ((start, end, shown.rename),) if self._fits(node, shown) else ()))
+
+    def _fits(self, node: ast.expr, judgement: Judgement) -> bool:
+        """Whether the new name may stand here: for a function, only where it is called with arguments it takes."""
+        if not judgement.rename or judgement.code != "LL101":
+            return bool(judgement.rename)
+        call = self._called.get(id(node))
+        if call is None:
+            return False
+        owner = judgement.symbol.rpartition(".")[0]
+        given = Call(
+            len(call.args), tuple(each.arg for each in call.keywords if each.arg),
+            any(isinstance(each, ast.Starred) for each in call.args), any(each.arg is None for each in call.keywords),
+        )  # fmt: skip
+        return self._judge.accepts(f"{owner}.{judgement.rename}", given)
+
+    def _all_fit(self, name: str, judgement: Judgement) -> bool:
+        """Whether the new name may stand for every use of an imported one."""
+        return all(self._fits(each, judgement) for each in self._uses.get(name, ())) and bool(judgement.rename)
 
     def _imports_mlflow(self) -> bool:
         return any(
@@ -276,7 +301,6 @@ class Uses:
 
     def _call(self, node: ast.Call, scope: Scope) -> None:
         name = called(node)
-        self._called.add(id(node.func))
         self._add(self._strings.call(node, name))
         if name in ("getattr", "hasattr") and len(node.args) >= 2:
             self._literal_attribute(node, scope, name)

@@ -58,6 +58,8 @@ def pythons(text: str, tools: Tools, kind: str) -> Iterator[Hit]:
     needed = SpecifierSet(floor)
     for found in pattern.finditer(text):
         pin = found["pin"].replace(" ", "")
+        if pin.startswith("=") or pin[0].isdigit():
+            pin = re.sub(r"(\d+\.\d+)\.\d+$", r"\1", pin)
         wanted = pin if not pin[0].isdigit() else f"=={pin}"
         possible = [each for each in _PYTHONS if _allows(wanted, each)]
         if not possible or any(needed.contains(str(each)) for each in possible):
@@ -91,8 +93,6 @@ def _allows(pin: str, version: Version) -> bool:
         text = f"=={text[1:].removesuffix('.*')}.*"
     if text[:1].isdigit():
         text = f"=={text}"
-    if text.startswith("==") and version.release[0] == 3 and len(version.release) == 2 and text.count(".") == 2:
-        text = f"=={'.'.join(text[2:].split('.')[:2])}"  # a Python by its patch release
     try:
         return SpecifierSet(text).contains(str(version), prereleases=True)
     except InvalidSpecifier:

@@ -1,0 +1,94 @@
+"""Fixes: what may be changed, what may not, and that all of a file is kept."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from liftlock.knowledge.catalogue import load
+from liftlock.model.release import Release
+from liftlock.scan.fix import apply, prepare, write
+from liftlock.scan.model import Edit, ScanFinding
+from liftlock.scan.run import scan, scan_text
+
+_OLD, _NEW = Release(version="2.9.2"), Release(version="3.17.2")
+
+
+def _fix(tmp_path: Path, name: str, text: bytes, *, unsafe: bool = False) -> bytes:
+    (tmp_path / name).write_bytes(text)
+
+    def rescan(path: str, content: str) -> Sequence[ScanFinding]:
+        return scan_text(path, content, load(), _OLD, _NEW)
+
+    result = scan([tmp_path], load(), _OLD, _NEW)
+    write(tmp_path, prepare(tmp_path, result.findings, rescan, unsafe=unsafe))
+    return (tmp_path / name).read_bytes()
+
+
+PYTHON = [
+    ("mlflow.list_experiments()", "mlflow.search_experiments()"),
+    ("mlflow.MlflowClient().list_registered_models(max_results=5)", "mlflow.MlflowClient().search_registered_models(max_results=5)"),
+    ("mlflow.models.evaluate('m', custom_metrics = [f])", "mlflow.models.evaluate('m', extra_metrics = [f])"),
+    ("mlflow.active_run().info.run_uuid", "mlflow.active_run().info.run_id"),
+    ("mlflow.pyfunc.log_model('m', python_model=f)", "mlflow.pyfunc.log_model(name='m', python_model=f)"),
+    ("mlflow.sklearn.log_model(f, 'm')", "mlflow.sklearn.log_model(f, name='m')"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), PYTHON)
+def test_renames(tmp_path: Path, before: str, after: str) -> None:
+    head = "import mlflow\nf = 1  # keep\n"
+    fixed = _fix(tmp_path, "a.py", (head + before + "\n").encode())
+    assert fixed.decode() == head + after + "\n"
+    assert _fix(tmp_path, "a.py", fixed) == fixed
+
+
+@pytest.mark.parametrize("line", [
+    "mlflow.list_run_infos('0')",  # gives something else
+    "mlflow.list_experiments(1, 2, 3)",  # arguments whose places differ
+    "f = mlflow.list_experiments",  # called nobody knows how
+    "mlflow.models.evaluate('m', custom_metrics=[f], extra_metrics=[f])",  # would be given twice
+    "mlflow.models.evaluate('m', baseline_model=f)",  # nothing replaces it
+    "mlflow.sklearn.log_model(f, 'm', None)",  # a positional argument behind it
+])  # fmt: skip
+def test_left_alone(tmp_path: Path, line: str) -> None:
+    text = f"import mlflow\n{line}\n".encode()
+    assert _fix(tmp_path, "a.py", text) == text
+
+
+def test_line_ends_encoding_and_notebook_are_kept(tmp_path: Path) -> None:
+    text = b"\xef\xbb\xbf# caf\xc3\xa9\r\nimport mlflow\r\nmlflow.list_experiments()\r\n"
+    assert _fix(tmp_path, "a.py", text) == text.replace(b"list_e", b"search_e")
+    latin = b"# caf\xe9\nimport mlflow\nmlflow.list_experiments()"
+    assert _fix(tmp_path, "b.py", latin) == latin.replace(b"list_e", b"search_e")
+    book = b'{"cells": [{"cell_type": "code", "source": ["import mlflow\\n", "mlflow.list_experiments()"], "x":1}]}'
+    assert _fix(tmp_path, "c.ipynb", book) == book.replace(b"list_e", b"search_e")
+
+
+def test_commands_and_endpoints(tmp_path: Path) -> None:
+    text = b"mlflow experiments list\nmlflow run . --no-conda -P a=1\ncurl $H/api/2.0/mlflow/registered-models/list\n"
+    assert _fix(tmp_path, "a.sh", text) == (
+        b"mlflow experiments search\nmlflow run . --env-manager local -P a=1\n"
+        b"curl $H/api/2.0/mlflow/registered-models/search\n"
+    )
+
+
+def test_unsafe_is_asked_for(tmp_path: Path) -> None:
+    text = b"import mlflow\ndef f(client):\n    client.list_experiments()\n"
+    assert _fix(tmp_path, "a.py", text) == text
+    assert b"search_experiments" in _fix(tmp_path, "a.py", text, unsafe=True)
+
+
+def test_a_result_that_does_not_parse_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import mlflow\nmlflow.list_experiments()\n")
+    found = scan([tmp_path], load(), _OLD, _NEW).findings[0]
+    from msgspec.structs import replace
+
+    bad = replace(found, edits=(Edit(start=0, end=3, text="((("),))
+    fixed = prepare(tmp_path, [bad], lambda path, text: ())
+    assert "parse" in fixed[0].reason and write(tmp_path, fixed) == 0
+
+
+def test_edits_that_overlap_are_made_once() -> None:
+    edits = [Edit(start=0, end=3, text="x"), Edit(start=2, end=4, text="y"), Edit(start=0, end=3, text="x")]
+    assert apply("abcdef", edits) == "xdef"
