@@ -153,7 +153,7 @@ def test_same_input_same_plan_and_numbers_have_origins(situation: Situation) -> 
         return
     assert plan(situation) == made
     assert from_json(to_json(made), Plan) == made
-    assert made.id == identity(made)
+    assert made.id == identity(made) == identity(from_json(to_json(made), Plan))
     for each in (*[step.estimate for step in made.steps], made.window):
         assert (each.low is None) == (each.high is None) == (each.origin is Origin.UNKNOWN)
         if each.low is not None and each.high is not None:

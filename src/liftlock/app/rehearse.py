@@ -47,6 +47,7 @@ def rehearse(workspace: Workspace, to: str | None, *, observer: Observer = silen
     """
     with workspace.lock("rehearsal") as owner:
         workspace.journal.verify()
+        workspace.require_no_run()
         deployment = workspace.deployment()
         target = choose_target(workspace, to)
         if not deployment.server.release < target:

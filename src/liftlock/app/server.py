@@ -18,7 +18,7 @@ def start(workspace: Workspace) -> Handle:
     Raises Refused when a server runs already or a database is not at the head this release expects.
     """
     with workspace.lock("server start"):
-        _require_no_run(workspace)
+        workspace.require_no_run()
         if workspace.server() is not None:
             raise Refused("the server runs already", hint="See `liftlock status`.")
         return _start(workspace)
@@ -27,7 +27,7 @@ def start(workspace: Workspace) -> Handle:
 def stop(workspace: Workspace) -> Handle | None:
     """Stop the server with all its workers; what ran, or None."""
     with workspace.lock("server stop"):
-        _require_no_run(workspace)
+        workspace.require_no_run()
         handle = workspace.server()
         if handle is not None:
             workspace.runtime.stop(handle)
@@ -37,7 +37,7 @@ def stop(workspace: Workspace) -> Handle | None:
 def restart(workspace: Workspace) -> Handle:
     """Stop and start."""
     with workspace.lock("server restart"):
-        _require_no_run(workspace)
+        workspace.require_no_run()
         handle = workspace.server()
         if handle is not None:
             workspace.runtime.stop(handle)
@@ -49,7 +49,7 @@ def scale(workspace: Workspace, workers: int) -> Handle:
     if workers < 1:
         raise UsageError("a server needs at least one worker")
     with workspace.lock("server scale"):
-        _require_no_run(workspace)
+        workspace.require_no_run()
         config = workspace.config
         changed = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, workers=workers))
         changed.save()
@@ -63,16 +63,6 @@ def scale(workspace: Workspace, workers: int) -> Handle:
 def logs(workspace: Workspace, *, follow: bool, lines: int) -> Iterator[str]:
     """The log of the server liftlock started, redacted."""
     return workspace.runtime.logs(follow=follow, lines=lines)
-
-
-def _require_no_run(workspace: Workspace) -> None:
-    """An unfinished run knows in which state its server is; nobody may change that behind its back."""
-    open_run = workspace.journal.open_run()
-    if open_run is not None:
-        raise Refused(
-            f"{open_run.kind} {open_run.id} of {open_run.operator} has not ended",
-            hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",
-        )
 
 
 def _start(workspace: Workspace) -> Handle:

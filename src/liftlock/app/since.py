@@ -44,7 +44,8 @@ def writes_since(workspace: Workspace, state: RunState) -> WritesSince:
         for name in changed_since(before, now):
             old, new = before.table(name), now.table(name)
             tables[f"{role.value}.{name}"] = (old.rows if old else 0, new.rows if new else 0)
-    since = int(opened_at.timestamp() * 1000) if opened_at else 0
+    # Clients came as soon as the server listened, a little before its health was seen.
+    since = int(started.started_at.timestamp() * 1000) if started else 0
     tracking = workspace.stores[Role.TRACKING]
     if not tables or not opened_at:
         return WritesSince(opened_at=opened_at, tables=tables, runs=(), models=())

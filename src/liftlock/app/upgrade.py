@@ -42,6 +42,7 @@ def upgrade(workspace: Workspace, plan: Plan, *, observer: Observer = silent) ->
     """Run exactly this plan. Raises Refused, PutBack or NeedsPerson; see `Executor.forward`."""
     with workspace.lock(f"upgrade to MLflow {plan.jump.target}") as owner:
         workspace.journal.verify()
+        workspace.require_no_run()
         deployment = workspace.deployment()
         require_unchanged(plan, deployment)
         server = workspace.server()

@@ -12,6 +12,7 @@ from liftlock.describe import config as configuration
 from liftlock.describe.config import Config
 from liftlock.engine.journal import Journal
 from liftlock.engine.lock import Owner, exclusive, holder
+from liftlock.errors import Refused
 from liftlock.model.deployment import Deployment, Role
 from liftlock.model.journal import RunKind, RunState
 from liftlock.runtimes.interface import Handle
@@ -71,6 +72,15 @@ class Workspace:
     def holder(self) -> Owner | None:
         """Who is at work now, or None."""
         return holder(self.config.state_directory)
+
+    def require_no_run(self) -> None:
+        """Raise Refused while a run is unfinished: it knows in which state the deployment is, nobody else does."""
+        open_run = self.journal.open_run()
+        if open_run is not None:
+            raise Refused(
+                f"{open_run.kind} {open_run.id} of {open_run.operator} has not ended",
+                hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",
+            )
 
     def server(self) -> Handle | None:
         """The running server: the one liftlock started, else whatever MLflow server serves the configured port."""

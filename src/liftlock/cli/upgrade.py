@@ -29,6 +29,7 @@ def command(state: State, to: str | None, strategy: str | None, plan_id: str | N
     from liftlock.report import text
 
     workspace = state.workspace()
+    workspace.require_no_run()  # before anything is planned on a deployment in between
     with progress(quiet=as_json) as observer:
         if plan_id:
             chosen = load_plan(workspace, plan_id)

@@ -28,7 +28,8 @@ def estimate(step: str, situation: Situation) -> Estimate:
     pair = _computed(step, situation)
     if pair is None:
         return UNKNOWN
-    return Estimate(low=round(pair[0], 1), high=round(pair[1], 1), origin=Origin.COMPUTED)
+    # Floats, as JSON gives them back: a plan's id is a digest of its text.
+    return Estimate(low=round(float(pair[0]), 1), high=round(float(pair[1]), 1), origin=Origin.COMPUTED)
 
 
 def total(estimates: tuple[Estimate, ...]) -> Estimate:
