@@ -41,7 +41,7 @@ def upgrade_steps(site: Site, plan: Plan, heads: Heads, config: Config, original
     def add(step: Step) -> None:
         available[step.name] = step
 
-    add(BuildEnvironments(site))
+    add(BuildEnvironments(site, warmth if standard else None))
     add(
         BackUp(
             site,
@@ -58,7 +58,11 @@ def upgrade_steps(site: Site, plan: Plan, heads: Heads, config: Config, original
     for step in _migration_steps(site, heads, warmth):
         add(step)
     add(StartServer(site, name="start-new", release=target, python=new_python, opens=True))
-    add(VerifyLive(site, target, clients=(source, target), opened_with=after_migration if standard else None))
+    add(
+        VerifyLive(
+            site, target, clients=(source, target), opened_with=after_migration if standard else None, warmth=warmth
+        )
+    )
     add(
         Record(
             site,
@@ -75,7 +79,7 @@ def rehearsal_steps(site: Site, live: dict[Role, Store], heads: Heads) -> tuple[
     source, target = site.jump.source, site.jump.target
     warmth = Warmth()
     return (
-        BuildEnvironments(site),
+        BuildEnvironments(site, warmth),
         CopyStores(site, live),
         StartServer(site, name="start-old", release=source, python=lambda _: site.old_python),
         SampleBefore(site),
@@ -85,7 +89,7 @@ def rehearsal_steps(site: Site, live: dict[Role, Store], heads: Heads) -> tuple[
         BackUp(site, name="snapshot", title="take the final snapshot and verify it", tag="rehearsal", quiet=True),
         *_migration_steps(site, heads, warmth),
         StartServer(site, name="start-new", release=target, python=new_python),
-        VerifyLive(site, target, clients=(source, target), opened_with=after_migration),
+        VerifyLive(site, target, clients=(source, target), opened_with=after_migration, warmth=warmth),
     )
 
 

@@ -28,7 +28,7 @@ from liftlock.model.release import Release
 from liftlock.model.uri import Engine
 from liftlock.releases.index import Index
 from liftlock.releases.lock import checked_requirements, compile_lock, digest, locked_release, resolve, split
-from liftlock.releases.observe import carried, describe, lock_of, mlflow_release
+from liftlock.releases.observe import Description, carried, describe, lock_of, mlflow_release
 from liftlock.releases.proof import prove_imports, prove_start
 from liftlock.releases.pythons import Interpreter, find_minor, find_python
 from liftlock.releases.uv import IndexUnreachable, explain, uv
@@ -76,6 +76,8 @@ class Environments:
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root or default_cache()).absolute()
         self._directory = self.root / "environments"
+        # What was seen of a person's environment, by interpreter, for as long as its directory stays the same.
+        self._seen: dict[tuple[Path, int], tuple[Description, Environment]] = {}
 
     def build(
         self, release: Release, *, requirements: Sequence[str] = (), drivers: Collection[Engine] = (),
@@ -139,17 +141,28 @@ class Environments:
 
         `python` is its interpreter. Raises ReleaseError when it does not run or has no MLflow.
         """
+        return self._observed(python)[1]
+
+    def carried(self, observed: Environment, drivers: Collection[Engine]) -> tuple[str, ...]:
+        """Requirements of an old environment that the server needs in its new one, beside MLflow and `drivers`."""
+        return carried(self._observed(observed.python)[0].distributions, drivers)
+
+    def _observed(self, python: Path) -> tuple[Description, Environment]:
+        """Described and locked: 1 to 2 s, so once for each state of the directory that installers write to."""
+        places = sorted((python.parent.parent / "lib").glob("python3.*/site-packages"))
+        key = (python, places[0].stat().st_mtime_ns) if len(places) == 1 else None
+        if key in self._seen:
+            return self._seen[key]
         description = describe(python)
         lock, unlocked = lock_of(description, python)
-        return Environment(
+        seen = Environment(
             release=mlflow_release(description), python=python, python_version=description.python_version,
             package=Path(description.package), lock=lock, lock_digest=digest(lock, description.python_version),
             owned=False, unlocked=unlocked,
         )  # fmt: skip
-
-    def carried(self, observed: Environment, drivers: Collection[Engine]) -> tuple[str, ...]:
-        """Requirements of an old environment that the server needs in its new one, beside MLflow and `drivers`."""
-        return carried(describe(observed.python).distributions, drivers)
+        if key is not None:
+            self._seen[key] = description, seen
+        return description, seen
 
     def keep(self, environment: Environment, by: str) -> None:
         """Protect an environment from `prune` in the name of `by` (a run or a deployment). Repeatable."""

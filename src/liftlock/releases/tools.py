@@ -155,6 +155,18 @@ class WarmWorker:
             seconds=report["seconds"],
         )
 
+    def erase(
+        self, uri: StoreUri, reports: Iterable[SmokeReport], *, auth: StoreUri | None = None, timeout: float = 120.0
+    ) -> Erased:
+        """As `ReleaseTools.erase`, without starting a process for it."""
+        ids = [report.created.experiment_id for report in reports if report.created.experiment_id is not None]
+        arguments = {
+            "uri": uri.reveal(), "experiment_ids": ids, "artifact_root": "mlflow-artifacts:/",
+            "auth_uri": auth.reveal() if auth is not None else None,
+        }  # fmt: skip
+        with side_effect("erase smoke"):
+            return from_builtins(self._worker.call("erase", "erase", arguments, timeout=timeout), Erased)
+
 
 class ReleaseTools:
     """The tools of one environment. Every method runs the release's own code with a deadline."""
@@ -234,13 +246,8 @@ class ReleaseTools:
         their creator. Never through `mlflow gc`, which takes a user's deleted experiments or models along. The
         server may run. Raises ReleaseError; repeatable.
         """
-        ids = [report.created.experiment_id for report in reports if report.created.experiment_id is not None]
-        arguments = {
-            "uri": uri.reveal(), "experiment_ids": ids, "artifact_root": "mlflow-artifacts:/",
-            "auth_uri": auth.reveal() if auth is not None else None,
-        }  # fmt: skip
-        with side_effect("erase smoke"), Worker(self.environment.python, self._name) as worker:
-            return from_builtins(worker.call("erase", "erase", arguments, timeout=timeout), Erased)
+        with Worker(self.environment.python, self._name) as worker:
+            return WarmWorker(worker).erase(uri, reports, auth=auth, timeout=timeout)
 
     def populate(
         self, url: str, *, size: PopulateSize | None = None, username: str | None = None,

@@ -8,6 +8,7 @@ from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Payload, Probe
 from liftlock.errors import ReleaseError
 from liftlock.releases.environment import Environment
+from liftlock.steps.migrate import Warmth
 from liftlock.steps.site import Site
 
 
@@ -22,8 +23,10 @@ class BuildEnvironments(BaseStep):
     name = "build-environments"
     title = "build and prove both releases' environments"
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, warmth: Warmth | None = None) -> None:
+        """`warmth` gets the target's environment as soon as there is one, to warm up a worker meanwhile."""
         self.site = site
+        self.warmth = warmth
 
     def probe(self, context: Context) -> Probe:
         """Done when what was noted still exists."""
@@ -43,6 +46,8 @@ class BuildEnvironments(BaseStep):
                 observer=context.observer,
             )
             environments.keep(new, by=context.run)
+        if self.warmth is not None:
+            self.warmth.begin(new)
         replica, reason = self._replica(observed)
         if replica is not None:
             environments.keep(replica, by=context.run)
@@ -65,6 +70,8 @@ class BuildEnvironments(BaseStep):
 
     def undo(self, context: Context) -> None:
         """Let the cache drop them when it wants to; nothing else was touched."""
+        if self.warmth is not None:
+            self.warmth.close()
         self.site.environments.release(context.run)
 
     def _replica(self, observed: Environment) -> tuple[Environment | None, str]:

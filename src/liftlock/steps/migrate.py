@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Payload, Probe
 from liftlock.errors import ReleaseError
@@ -20,22 +22,27 @@ class Warmth:
     """A worker of the target release that has MLflow imported and waits, shared between steps of one process."""
 
     def __init__(self) -> None:
-        self._worker: WarmWorker | None = None
+        self._worker: Future[WarmWorker] | None = None
 
-    def start(self, environment: Environment) -> None:
-        """Start the worker; MLflow's import (about 5 s) then happens outside the write hold."""
-        self.close()
-        self._worker = ReleaseTools(environment).warm()
+    def begin(self, environment: Environment) -> None:
+        """Start the worker without waiting for it, unless that was done: MLflow's import takes about 5 s."""
+        if self._worker is None:
+            pool = ThreadPoolExecutor(1, thread_name_prefix="warm-up")
+            self._worker = pool.submit(ReleaseTools(environment).warm)
+            pool.shutdown(wait=False)
 
     def take(self) -> WarmWorker | None:
-        """The waiting worker, or None after a crash: migrating then starts cold, only slower."""
-        return self._worker
+        """The worker, ready; None when none was begun (after a crash): work then starts cold, only slower.
+
+        Raises ReleaseError when it could not be started.
+        """
+        return self._worker.result() if self._worker is not None else None
 
     def close(self) -> None:
-        """End the worker."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        """End the worker. Repeatable."""
+        worker, self._worker = self._worker, None
+        if worker is not None and worker.exception() is None:
+            worker.result().close()
 
 
 class WarmUp(BaseStep):
@@ -53,8 +60,9 @@ class WarmUp(BaseStep):
         return Probe.NOT_STARTED
 
     def run(self, context: Context) -> None:
-        """Start it."""
-        self.warmth.start(target_environment(self.site, context))
+        """Wait until it is ready; it was begun when its environment was, beside the backup."""
+        self.warmth.begin(target_environment(self.site, context))
+        self.warmth.take()
 
     def undo(self, context: Context) -> None:
         """End it."""

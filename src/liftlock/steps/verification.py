@@ -17,7 +17,7 @@ from liftlock.model.release import Release
 from liftlock.releases.environment import Environment
 from liftlock.releases.tools import ReleaseTools, SmokeReport
 from liftlock.steps.fingerprint import comparable_fingerprint
-from liftlock.steps.migrate import cached
+from liftlock.steps.migrate import Warmth, cached
 from liftlock.steps.site import Site
 from liftlock.steps.written import changed_since
 from liftlock.verify.data import verify_migrated
@@ -116,16 +116,19 @@ class VerifyLive(BaseStep):
         clients: tuple[Release, ...],
         opened_with: Baseline | None,
         earlier: Mapping[str, Payload] | None = None,
+        warmth: Warmth | None = None,
     ) -> None:
         """`opened_with` gives the state each database was opened to clients in; None where going back keeps writes.
 
-        `earlier` holds the outcomes of the upgrade's steps when this verifies its rollback.
+        `earlier` holds the outcomes of the upgrade's steps when this verifies its rollback. `warmth` may hold a
+        worker of this release, which then erases the smoke's rows and is ended.
         """
         self.site = site
         self.release = release
         self.clients = clients
         self.opened_with = opened_with
         self.earlier = earlier or {}
+        self.warmth = warmth or Warmth()
 
     def probe(self, context: Context) -> Probe:
         """Asked anew after a crash: it cleans up after itself."""
@@ -207,15 +210,16 @@ class VerifyLive(BaseStep):
             message = f"no environment of MLflow {self.release} to erase them with"
             return Finding(code=code, title=title, outcome=Outcome.UNKNOWN, severity=Severity.WARNING, message=message)
         try:
+            auth = self.site.stores.get(Role.AUTH)
+            tools = self.warmth.take() or ReleaseTools(environment)
             with side_effect("erase smoke run"):
-                auth = self.site.stores.get(Role.AUTH)
-                erased = ReleaseTools(environment).erase(
-                    self.site.store(Role.TRACKING).uri, reports, auth=auth.uri if auth else None
-                )
+                erased = tools.erase(self.site.store(Role.TRACKING).uri, reports, auth=auth.uri if auth else None)
         except LiftlockError as error:
             return Finding(
                 code=code, title=title, outcome=Outcome.FAIL, severity=Severity.WARNING, message=error.message
             )
+        finally:
+            self.warmth.close()
         left = {table: rows for table, rows in erased.remaining.items() if rows}
         return Finding(
             code=code,
