@@ -1,8 +1,8 @@
-"""SQLite: snapshot against `cp`, fingerprint in rows per second, and how long a writer waits meanwhile.
+"""SQLite: snapshot against `cp`, verification, fingerprint in rows per second, and how long a writer waits meanwhile.
 
 The database has a million metric rows in MLflow's schema (about 190 MB) and is held open by an idle process, as a
-server would. Rounds alternate; files are warm in the page cache. `cp` is followed by fsync in one column, because a
-snapshot is flushed and a plain `cp` is not.
+server would. Rounds alternate, with the file warm in the page cache and then evicted from it. A snapshot is on disk and
+hashed when it returns; a plain `cp` is neither, so `cp` followed by fsync, and by sha256sum too, are shown beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from liftlock.backup.catalog import find
+from liftlock.backup.create import Sources, create
+from liftlock.backup.verify import verify
 from liftlock.files import sync_file
 from liftlock.model.deployment import Role
 from liftlock.model.uri import Engine, StoreUri
@@ -95,48 +98,71 @@ def _show(name: str, values: list[float], unit: str) -> None:
     print(f"  {name:<58} {middle:>10.2f} {unit:<8} ({low:.2f} to {high:.2f})")
 
 
-def _idle(store: SqliteStore, place: Path) -> None:
+def _evict(path: Path) -> None:
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _copies(store: SqliteStore, place: Path, *, cold: bool) -> None:
     target = place / "snapshot"
-    plain, flushed, copied, whole, rows = [], [], [], [], []
-    blocked = 0.0
-
-    def fresh() -> Path:
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(mode=0o700)
-        os.sync()
-        return target
-
-    def copy_and_flush(to: Path) -> None:
-        copy_database(store.path, to)
-        sync_file(to)
 
     def cp(to: Path) -> None:
-        subprocess.run(["cp", str(store.path), str(to)], check=True)
+        subprocess.run(["cp", str(store.path), str(to / "cp")], check=True)
 
     def cp_and_flush(to: Path) -> None:
         cp(to)
-        sync_file(to)
+        sync_file(to / "cp")
 
+    def cp_flush_and_hash(to: Path) -> None:
+        cp_and_flush(to)
+        subprocess.run(["sha256sum", str(to / "cp")], check=True, stdout=subprocess.DEVNULL)
+
+    ways: dict[str, Callable[[Path], object]] = {
+        "cp": cp,
+        "cp + fsync": cp_and_flush,
+        "cp + fsync + sha256sum": cp_flush_and_hash,
+        "snapshot": store.snapshot,
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
-        plain.append(_timed(cp, fresh() / "cp"))
-        flushed.append(_timed(cp_and_flush, fresh() / "cp"))
-        copied.append(_timed(copy_and_flush, fresh() / "copy"))
-        directory = fresh()
-        snapshot = store.snapshot(directory)
-        whole.append(snapshot.seconds)
-        blocked = max(blocked, snapshot.longest_block_seconds)
-        fingerprint = store.fingerprint()
-        rows.append(fingerprint.rows / fingerprint.seconds)
+        for name, way in ways.items():
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir(mode=0o700)
+            os.sync()
+            time.sleep(0.25)  # the disk discards what was removed, which is nobody's time
+            if cold:
+                _evict(store.path)
+            times[name].append(_timed(way, target))
+    print(f" {'cold' if cold else 'warm'} page cache")
+    for name, values in times.items():
+        _show(name, [value * 1000 for value in values], "ms")
+    for name in list(ways)[:-1]:
+        _show(
+            f"snapshot, speed against {name}", [b / a for a, b in zip(times["snapshot"], times[name], strict=True)], "x"
+        )
+
+
+def _idle(store: SqliteStore, place: Path) -> None:
     size = store.path.stat().st_size / 1e6
     print(f"SQLite, {size:.0f} MB, {ROWS:,} metric rows, open in an idle process; {ROUNDS} rounds")
-    for name, values in (("cp", plain), ("cp + fsync", flushed), ("copy + fsync", copied), ("snapshot", whole)):
-        _show(f"{name}", [value * 1000 for value in values], "ms")
-    for name, mine, theirs in (
-        ("copy + fsync, speed against cp + fsync", copied, flushed),
-        ("snapshot (copy, check, SHA-256, fingerprint) against cp", whole, plain),
-        ("snapshot against cp + fsync", whole, flushed),
-    ):
-        _show(name, [b / a for a, b in zip(mine, theirs, strict=True)], "x")
+    _copies(store, place, cold=False)
+    _copies(store, place, cold=True)
+    sources = Sources(stores={Role.TRACKING: store}, release="2.9.2")
+    made, proven, rows = [], [], []
+    blocked = 0.0
+    for _ in range(ROUNDS):
+        backups = place / "backups"
+        shutil.rmtree(backups, ignore_errors=True)
+        made.append(_timed(lambda to: create(sources, to), backups))
+        proven.append(_timed(lambda to: verify(to, "latest", stores=sources.stores), backups))
+        saved = find(backups, "latest")
+        assert saved.verified_at
+        blocked = max(blocked, saved.stores[0].longest_block_seconds)
+        fingerprint = store.fingerprint()
+        rows.append(fingerprint.rows / fingerprint.seconds)
+    _show("backup create", [value * 1000 for value in made], "ms")
+    _show("backup verify (checksums, restore, check, fingerprint)", [value * 1000 for value in proven], "ms")
+    _show("create and verify", [(a + b) * 1000 for a, b in zip(made, proven, strict=True)], "ms")
     _show("fingerprint", [value / 1000 for value in rows], "k rows/s")
     print(f"  longest time a lock was held by a snapshot: {blocked * 1000:.1f} ms")
 

@@ -1,7 +1,11 @@
 """Fingerprints of databases: per table the number of rows and two independent 64-bit sums over all rows.
 
-A sum (not XOR: XOR cancels pairs) over a hash of each row's explicit `column=value` text does not depend
-on the order of rows and can be kept up incrementally: F' = F - h(removed) + h(added), modulo 2**64.
+A sum (not XOR: XOR cancels pairs) over a hash of each row does not depend on the order of rows and can be kept up
+incrementally: F' = F - h(removed) + h(added), modulo 2**64. What is hashed is each engine's own (`algorithm` names it)
+and two engines' fingerprints are never comparable. SQLite: the row's values as one MessagePack array, columns in name
+order, XXH3-128 seeded by the columns' names, its halves summed apart; types count (1, 1.0 and '1' differ).
+PostgreSQL: the server's 64-bit hash functions chained over the values in that order, each hash seeding the next,
+from two first seeds made of the columns' names; values count, types do not (a widened column keeps its fingerprint).
 """
 
 from __future__ import annotations

@@ -11,7 +11,10 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from liftlock.errors import UsageError
-from liftlock.model.secret import MASK, Secret
+from liftlock.model.secret import MASK, Secret, remember
+
+# libpq's options that are secrets, wherever in the URI they stand.
+SECRET_OPTIONS = ("password", "sslpassword")
 
 
 class Engine(enum.StrEnum):
@@ -24,7 +27,10 @@ class Engine(enum.StrEnum):
 
 
 class StoreUri:
-    """One database URI. `str()` is redacted; `reveal()` gives the full text for a driver or an environment."""
+    """One database URI. `str()` is redacted; `reveal()` gives the full text for a driver or an environment.
+
+    `query` holds values as they are, secrets among them (`SECRET_OPTIONS`): it is for a driver, not for a message.
+    """
 
     __slots__ = ("database", "driver", "engine", "host", "password", "port", "query", "scheme", "username")
 
@@ -50,6 +56,9 @@ class StoreUri:
         self.port = port
         self.database = database
         self.query = query
+        for name, value in query:
+            if name in SECRET_OPTIONS:
+                remember(value)
 
     @classmethod
     def parse(cls, text: str, *, relative_to: Path | None = None) -> StoreUri:
@@ -111,10 +120,11 @@ class StoreUri:
 
     def reveal(self) -> str:
         """The full URI with its password, as SQLAlchemy reads it."""
-        return self._text(quote(self.password.reveal(), safe="") if self.password else "")
+        return self._text(quote(self.password.reveal(), safe="") if self.password else "", self.query)
 
     def __str__(self) -> str:
-        return self._text(MASK if self.password else "")
+        shown = ((name, MASK if name in SECRET_OPTIONS and value else value) for name, value in self.query)
+        return self._text(MASK if self.password else "", tuple(shown))
 
     __repr__ = __str__
 
@@ -145,7 +155,7 @@ class StoreUri:
         port = self.port or int(options.get("port", "0") or 0)
         return (host, port or {Engine.POSTGRESQL: 5432, Engine.MYSQL: 3306}[self.engine], self.database)
 
-    def _text(self, password: str) -> str:
+    def _text(self, password: str, query: tuple[tuple[str, str], ...]) -> str:
         if self.engine is Engine.SQLITE:
             text = f"{self.scheme}:///{self.database}"
         elif self.engine is Engine.FILE:
@@ -156,6 +166,6 @@ class StoreUri:
             at = f"{login}@" if login else ""
             port = f":{self.port}" if self.port else ""
             text = f"{self.scheme}://{at}{host}{port}/{quote(self.database, safe='')}"
-        if self.query:
-            text += "?" + "&".join(f"{quote(k, safe='')}={quote(v, safe='/')}" for k, v in self.query)
+        if query:
+            text += "?" + "&".join(f"{quote(k, safe='')}={quote(v, safe='/*')}" for k, v in query)
         return text

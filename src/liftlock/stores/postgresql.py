@@ -157,7 +157,7 @@ class PostgresqlStore:
             revision=revision,
             version_table=version_table,
             fingerprint=taken,
-            files=inventory(directory, flushed=programs is not None),  # pg_dump flushes what it writes
+            files=inventory(directory),
             seconds=clock.monotonic() - started,
         )
 

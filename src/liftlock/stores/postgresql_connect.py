@@ -12,12 +12,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from liftlock.errors import StoreError
-from liftlock.model.secret import redact, remember
-from liftlock.model.uri import StoreUri
+from liftlock.model.secret import redact
+from liftlock.model.uri import SECRET_OPTIONS, StoreUri
 
 APPLICATION = "liftlock"
 _CONNECT_TIMEOUT = 10  # seconds; libpq's default is to wait for ever
-_SECRET_OPTIONS = ("password", "sslpassword")
 # Text of values must not depend on the server's or the login's settings, and a long read must not be cut.
 _SESSION = """
 SELECT set_config(s.name, w.value, false)
@@ -39,8 +38,6 @@ def parameters(uri: StoreUri, *, database: str | None = None) -> dict[str, str]:
     """
     hosts = [value for name, value in uri.query if name == "host"]
     given = {name: value for name, value in uri.query if name != "host"}
-    for name in _SECRET_OPTIONS:
-        remember(given.get(name, ""))
     if hosts:
         pairs = [_host_and_port(host) if len(hosts) > 1 else (host, "") for host in hosts]
         given["host"] = ",".join(host for host, _ in pairs)
@@ -59,7 +56,7 @@ def parameters(uri: StoreUri, *, database: str | None = None) -> dict[str, str]:
 
 def without_secrets(given: Mapping[str, str]) -> str:
     """A connection string that may stand among a program's arguments."""
-    return make_conninfo("", **{name: value for name, value in given.items() if name not in _SECRET_OPTIONS})
+    return make_conninfo("", **{name: value for name, value in given.items() if name not in SECRET_OPTIONS})
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from liftlock.stores import postgresql_tools as tools
 from liftlock.stores.postgresql_catalog import sequences, tables
 from liftlock.stores.postgresql_connect import Connection, parameters, session, snapshot_transaction
 from liftlock.stores.postgresql_fingerprint import SEQUENCES, fingerprint, hash_sequences
+from liftlock.stores.sink import settle, sha256
 
 PG_DUMP = "pg-dump-directory"
 COPY_STREAMS = "copy-streams"
@@ -57,6 +58,7 @@ def dump(
     words: list[str | Path] = [
         programs.path("pg_dump"), "--format=directory", f"--jobs={JOBS}", f"--compress={tools.compression(programs)}",
         f"--snapshot={export(connection)}", f"--file={directory}", "--no-password", f"--dbname={tools.target(given)}",
+        "--no-sync",  # `inventory` does, while it hashes
     ]  # fmt: skip
     with side_effect("dump database"), tools.Running(words, tools.environment(given)) as running:
         taken = fingerprint(connection, observer=observer)
@@ -104,19 +106,19 @@ def copy_out(connection: Connection, uri: StoreUri, directory: Path, observer: O
     return _with_sequences(taken, values)
 
 
-def inventory(directory: Path, *, flushed: bool) -> tuple[FileEntry, ...]:
-    """Size and SHA-256 of every file, made private; flushed to disk here unless their writer did that."""
+def inventory(directory: Path) -> tuple[FileEntry, ...]:
+    """Size and SHA-256 of every file, made private and flushed to disk."""
 
     def entry(path: Path) -> FileEntry:
         path.chmod(files.PRIVATE_FILE)
-        if not flushed:
-            files.sync_file(path)
-        return FileEntry(path=str(path.relative_to(directory)), bytes=path.stat().st_size, sha256=files.sha256(path))
+        return FileEntry(path=str(path.relative_to(directory)), bytes=path.stat().st_size, sha256=settle(path))
 
+    # The largest first: it takes longest, and everything else is done beside it.
+    found = sorted((path for path in directory.rglob("*") if path.is_file()), key=lambda path: -path.stat().st_size)
     with ThreadPoolExecutor(JOBS) as pool:
-        found = tuple(pool.map(entry, sorted(path for path in directory.rglob("*") if path.is_file())))
+        entries = sorted(pool.map(entry, found), key=lambda entry: entry.path)
     files.sync_directory(directory)
-    return found
+    return tuple(entries)
 
 
 def check_files(directory: Path, entries: tuple[FileEntry, ...]) -> None:
@@ -128,7 +130,7 @@ def check_files(directory: Path, entries: tuple[FileEntry, ...]) -> None:
             return "is missing"
         if path.stat().st_size != entry.bytes:
             return f"has {path.stat().st_size} bytes instead of {entry.bytes}"
-        return None if files.sha256(path) == entry.sha256 else "was changed after it was written"
+        return None if sha256(path) == entry.sha256 else "was changed after it was written"
 
     with ThreadPoolExecutor(JOBS) as pool:
         for entry, found in zip(entries, pool.map(problem, entries), strict=True):

@@ -93,7 +93,13 @@ def compare(expected: Fingerprint, connection: Connection) -> None:
 
 
 def _beside(
-    uri: StoreUri, snapshot: StoreSnapshot, expected: Fingerprint, directory: Path, *, model: str, observer: Observer
+    uri: StoreUri,
+    snapshot: StoreSnapshot,
+    expected: Fingerprint,
+    directory: Path,
+    *,
+    model: str,
+    observer: Observer,
 ) -> None:
     name = uri.database
     side, retired = database.beside(name, "restore"), database.beside(name, "old")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from liftlock.errors import StoreError
-from liftlock.stores import sink
 from liftlock.stores.sink import Sink, settle, sha256
 
 
@@ -44,7 +43,7 @@ def test_a_passing_file_is_only_written(tmp_path: Path) -> None:
 
 def test_a_file_system_without_direct_writing_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.pwrite
-    refused = []
+    refused: list[int] = []
 
     def pwrite(file: int, data: bytes, offset: int) -> int:
         if not refused:
@@ -52,7 +51,7 @@ def test_a_file_system_without_direct_writing_will_do(tmp_path: Path, monkeypatc
             raise OSError(errno.EINVAL, "Invalid argument")
         return real(file, data, offset)
 
-    monkeypatch.setattr(sink.os, "pwrite", pwrite)
+    monkeypatch.setattr("os.pwrite", pwrite)
     (tmp_path / "source").write_bytes(_content(50001))
     digest = _through(tmp_path / "source", tmp_path / "target", largest=8192, piece=8192)
     assert refused
@@ -88,6 +87,6 @@ def test_errors_reach_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(sink.os, "pwrite", full)
+    monkeypatch.setattr("os.pwrite", full)
     with pytest.raises(OSError, match="No space left"):
         _through(tmp_path / "source", tmp_path / "target", largest=4096, piece=5)
