@@ -1,0 +1,252 @@
+"""What the gate costs, side by side with no proxy and with nginx, and what it saves in front of MLflow.
+
+`python -m bench gate` measures, in one run: CPU a request (from /proc) and latency at saturation and at 400
+requests/s; heads that repeat and heads that are always new; then, for a real MLflow with two workers, keep-alive
+requests directly and through the gate. nginx takes part when it is found ($NGINX or on PATH).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+from liftlock.gate.model import Address
+from liftlock.releases.proof import free_port
+from tests.support.gate import running
+
+ROUNDS = 3
+SECONDS = 3.0
+RATE = 400
+CONNECTIONS = 16
+_BODY = b"y" * 600
+
+_SERVER = """
+import asyncio, sys, uvloop
+ANSWER = b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: 200\\r\\n\\r\\n" + b"x" * 200
+class Server(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.rest = transport, b""
+    def data_received(self, data):
+        self.rest += data
+        while (end := self.rest.find(b"\\r\\n\\r\\n")) >= 0 and len(self.rest) >= end + 604:
+            self.rest = self.rest[end + 604:]
+            self.transport.write(ANSWER)
+async def main():
+    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", int(sys.argv[1]), backlog=1000)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+uvloop.run(main())
+"""
+
+_NGINX = """
+worker_processes 1; daemon off; master_process off; pid {place}/nginx.pid; error_log {place}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log {place}/access.log; client_body_temp_path {place}/a; proxy_temp_path {place}/b;
+  fastcgi_temp_path {place}/c; uwsgi_temp_path {place}/d; scgi_temp_path {place}/e; keepalive_requests 100000000;
+  upstream up {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    }}
+  }}
+}}
+"""
+
+
+class _Client(asyncio.Protocol):
+    """Closed loop: the next request after the answer; or paced by the caller."""
+
+    def __init__(self, latencies: list[float], *, fresh: bool, paced: bool) -> None:
+        self._latencies = latencies
+        self._fresh = fresh
+        self._paced = paced
+        self._number = 0
+        self._got = 0
+        self._started = 0.0
+        self.busy = False
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        if not self._paced:
+            self.ask()
+
+    def ask(self) -> None:
+        self._number += 1
+        query = f"?n={id(self)}-{self._number}".encode() if self._fresh else b""
+        self._started = time.perf_counter()
+        self.busy = True
+        self.transport.write(
+            b"POST /api/2.0/mlflow/runs/log-metric" + query + b" HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n"
+            b"User-Agent: mlflow-python-client/2.9.2\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\n"
+            b"Connection: keep-alive\r\nContent-Length: 600\r\nContent-Type: application/json\r\n\r\n" + _BODY
+        )
+
+    def data_received(self, data: bytes) -> None:
+        if data.endswith(b"x" * 100):
+            self._latencies.append(time.perf_counter() - self._started)
+            self.busy = False
+            if not self._paced:
+                self.ask()
+
+
+async def _saturate(port: int, *, fresh: bool) -> list[float]:
+    latencies: list[float] = []
+    loop = asyncio.get_running_loop()
+    made = [
+        await loop.create_connection(lambda: _Client(latencies, fresh=fresh, paced=False), "127.0.0.1", port)
+        for _ in range(CONNECTIONS)
+    ]
+    await asyncio.sleep(SECONDS)
+    for transport, _ in made:
+        transport.abort()
+    return latencies
+
+
+async def _paced(port: int) -> list[float]:
+    latencies: list[float] = []
+    loop = asyncio.get_running_loop()
+    clients = [
+        (await loop.create_connection(lambda: _Client(latencies, fresh=False, paced=True), "127.0.0.1", port))[1]
+        for _ in range(CONNECTIONS)
+    ]
+    began = time.perf_counter()
+    for number in range(int(RATE * SECONDS)):
+        delay = began + number / RATE - time.perf_counter()
+        if delay > 0:
+            await asyncio.sleep(delay)
+        idle = next((client for client in clients if not client.busy), None)
+        if idle is not None:
+            idle.ask()
+    await asyncio.sleep(0.2)
+    for client in clients:
+        client.transport.abort()
+    return latencies
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))] * 1000
+
+
+@contextlib.contextmanager
+def _process(argv: list[str], *, line: bool) -> Iterator[int]:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        assert child.stdout is not None
+        try:
+            if line:
+                child.stdout.readline()
+            else:
+                time.sleep(1)
+            yield child.pid
+        finally:
+            child.kill()
+
+
+def cost() -> None:
+    """CPU a request and latency, proxy by proxy, alternating."""
+    with tempfile.TemporaryDirectory(prefix="liftlock-bench-") as name, contextlib.ExitStack() as stack:
+        place = Path(name)
+        upstream = free_port()
+        stack.enter_context(_process([sys.executable, "-c", _SERVER, str(upstream)], line=True))
+        gate = stack.enter_context(running(place, Address(host="127.0.0.1", port=upstream)))
+        proxies: dict[str, tuple[int, int | None]] = {"direct": (upstream, None), "gate": (gate.port, gate.child.pid)}
+        nginx = os.environ.get("NGINX") or shutil.which("nginx")
+        if nginx:
+            port = free_port()
+            configuration = place / "nginx.conf"
+            configuration.write_text(_NGINX.format(place=place, upstream=upstream, port=port))
+            pid = stack.enter_context(_process([nginx, "-c", str(configuration)], line=False))
+            proxies["nginx"] = (port, pid)
+        print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; medians of {ROUNDS} rounds (range)")
+        runs: dict[str, Callable[[int], list[float]]] = {
+            "saturated, repeated heads": lambda port: uvloop.run(_saturate(port, fresh=False)),
+            "saturated, heads always new": lambda port: uvloop.run(_saturate(port, fresh=True)),
+            f"{RATE} requests/s": lambda port: uvloop.run(_paced(port)),
+        }
+        for what, run in runs.items():
+            results: dict[str, list[tuple[float, float, float, float]]] = {proxy: [] for proxy in proxies}
+            for _ in range(ROUNDS):
+                for proxy, (port, process) in proxies.items():
+                    before = _cpu(process) if process else 0.0
+                    latencies = run(port)
+                    used = (_cpu(process) - before) / len(latencies) * 1e6 if process else 0.0
+                    results[proxy].append(
+                        (len(latencies) / SECONDS, used, _quantile(latencies, 0.5), _quantile(latencies, 0.99))
+                    )
+            print(f"{what}:")
+            for proxy, found in results.items():
+                rate, used, half, most = (statistics.median(column) for column in zip(*found, strict=True))
+                low, high = min(each[1] for each in found), max(each[1] for each in found)
+                print(
+                    f"  {proxy:<8} {rate:>8.0f} requests/s  CPU {used:5.1f} us ({low:.1f} to {high:.1f})  "
+                    f"p50 {half:6.2f} ms  p99 {most:6.2f} ms"
+                )
+
+
+def mlflow() -> None:
+    """A keep-alive request to a real MLflow with two workers, directly and through the gate."""
+    from tests.support.releases import newest, serving
+
+    release = newest()
+    with tempfile.TemporaryDirectory(prefix="liftlock-bench-") as name:
+        place = Path(name)
+        (place / "server").mkdir()
+        with (
+            serving(release, place / "server", arguments=("--workers", "2")) as url,
+            running(place, Address.parse(url)) as gate,
+        ):
+            server = Address.parse(url)
+            print(f"MLflow {release}, 2 workers, one keep-alive connection, load average {os.getloadavg()[0]:.1f}:")
+            results: dict[str, list[float]] = {"direct": [], "gate": []}
+            for _ in range(5):
+                for way, port in (("direct", server.port), ("gate", gate.port)):
+                    results[way].append(statistics.median(_asked(port, 40)))
+            for way, values in results.items():
+                middle = statistics.median(values) * 1000
+                print(f"  {way:<8} p50 {middle:6.2f} ms ({min(values) * 1000:.2f} to {max(values) * 1000:.2f})")
+            ratio = statistics.median(results["gate"]) / statistics.median(results["direct"])
+            print(f"  through the gate: {ratio:.2f} of the direct latency")
+
+
+def _asked(port: int, number: int) -> list[float]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    latencies = []
+    for _ in range(number):
+        started = time.perf_counter()
+        connection.request("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")
+        answer = connection.getresponse()
+        json.loads(answer.read())
+        latencies.append(time.perf_counter() - started)
+    connection.close()
+    return latencies[3:]
+
+
+def main() -> None:
+    cost()
+    mlflow()
+
+
+if __name__ == "__main__":
+    main()
