@@ -43,7 +43,7 @@ def report(log: Path, *, since: float = 0.0) -> tuple[ClientUse, ...]:
     files = sorted(log.parent.glob(f"{log.name}*"))
     if not files:
         raise UsageError(f"there is no access log at {log}", hint="Has a gate run here?")
-    return summarize(line for file in files for line in _lines(file) if line.at >= since)
+    return summarize(line for file in files for line in _lines(file) if line.at >= since * 1000)
 
 
 def summarize(lines: Iterable[Line]) -> tuple[ClientUse, ...]:
@@ -77,7 +77,7 @@ class _Tally:
         self._writes += not line.read
         self._failed += line.status >= 400
         self._peers.add(line.peer)
-        self._first, self._last = min(self._first, line.at), max(self._last, line.at)
+        self._first, self._last = min(self._first, line.at / 1000), max(self._last, line.at / 1000)
         path = f"{line.verb} {_IDENTIFIER.sub('/*', line.path)}"
         self._paths[path] = self._paths.get(path, 0) + 1
 

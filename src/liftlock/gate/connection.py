@@ -26,13 +26,14 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body_deadline", "_buffer", "_choked", "_chunks", "_left", "_looping", "_paused", "_scanned", "closing",
-        "deadline", "exchange", "gate", "peer", "scheme", "transport",
+        "deadline", "exchange", "gate", "name", "peer", "scheme", "transport",
     )  # fmt: skip
 
     def __init__(self, gate: Gate, *, tls: bool) -> None:
         self.gate = gate
         self.scheme = b"https" if tls else b"http"
         self.transport: asyncio.Transport
+        self.name = ""
         self.peer = b""
         self.exchange: Exchange | None = None
         self.deadline = _NEVER
@@ -50,7 +51,8 @@ class ClientConnection(asyncio.Protocol):
         """Take the client in, unless the gate is full."""
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.peer = peer[0].encode() if peer else b"unknown"
+        self.name = peer[0] if peer else "unknown"
+        self.peer = self.name.encode()
         if not self.gate.enter(self):
             self.closing = True
             self.transport.write(self.gate.message(503, "it serves as many connections as it may", keep=False))

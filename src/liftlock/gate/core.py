@@ -156,16 +156,14 @@ class Gate:
         seconds = now - exchange.started
         status = 499 if exchange.gone and not exchange.status else exchange.status
         self.metrics.request(read=not exchange.write, status=status, seconds=seconds)
-        head = exchange.head
+        client = exchange.client
         self.log.add(
             Line(
-                round(self._epoch + exchange.started, 3), exchange.client.peer.decode(), head.method.decode(),
-                head.path[:256].decode("latin-1"), not exchange.write, status, round(seconds * 1000, 3),
-                round(exchange.held * 1000, 3), head.agent.decode("latin-1"), head.version.decode("latin-1"),
-                str(upstream.address) if upstream is not None else "",
+                int((self._epoch + exchange.started) * 1000), client.name, *exchange.head.line, not exchange.write,
+                status, int(seconds * 1e6), int(exchange.held * 1e6), upstream.name if upstream is not None else "",
             )
         )  # fmt: skip
-        exchange.client.answered(exchange)
+        client.answered(exchange)
 
     def failed(self, exchange: Exchange, why: str) -> None:
         """The upstream broke off. A write may have been done or not: nobody knows, and the client is told 502."""
@@ -222,8 +220,8 @@ class Gate:
     def rejected(self, client: ClientConnection, status: int) -> None:
         """A head was answered and not forwarded: count and log it."""
         self.metrics.rejected += 1
-        at = round(self._epoch + clock.monotonic(), 3)
-        self.log.add(Line(at, client.peer.decode(), "", "", False, status, 0.0))
+        at = int((self._epoch + clock.monotonic()) * 1000)
+        self.log.add(Line(at, client.name, "", "", "", "", False, status, 0))
 
     def message(self, status: int, reason: str, *, keep: bool, bodiless: bool = False) -> bytes:
         """An answer of the gate's own, in the form of MLflow's errors."""

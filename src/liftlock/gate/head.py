@@ -24,7 +24,14 @@ _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"O
 # Connection may name headers to drop on the way, but never those that frame, route or authorize the request.
 _KEPT = frozenset({b"content-length", b"transfer-encoding", b"host", b"authorization", b"cookie", b"content-type"})
 _HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"http2-settings"})
-_HOP_LINES = tuple(b"\r\n" + name + b":" for name in sorted(_HOP - {b"connection"}))
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+# WSGI writes both spellings of a name into the same variable.
+_TWINS = frozenset({b"content_length", b"transfer_encoding"})
+_ONCE = _FRAMING | {b"host", b"expect"}
+_NOTED = _HOP | _ONCE | _TWINS | {b"user-agent", b"x-mlflow-client-version", b"x-forwarded-proto", b"x-forwarded-host"}
+_NO_NAMES: frozenset[bytes] = frozenset()
+_KEEP_ALIVE = frozenset({b"keep-alive"})
+_PLAIN = (_NO_NAMES, _KEEP_ALIVE)
 CHUNKED = -1
 
 
@@ -41,20 +48,21 @@ class Head:
     """One request's head: verb, raw path and the bytes to send on. Shared by equal requests: read only.
 
     `length` is the body's size in bytes, or CHUNKED. `keep` says whether the client's connection may serve another
-    request.
+    request. `line` is what the access log says of it: verb, path (without query), User-Agent, client version.
     """
 
-    __slots__ = ("agent", "forward", "keep", "length", "method", "one_zero", "path", "version")
+    __slots__ = ("forward", "keep", "length", "line", "method", "one_zero", "path")
 
-    def __init__(self) -> None:
-        self.method = b""
-        self.path = b""
+    def __init__(
+        self, method: bytes, path: bytes, length: int, *, keep: bool, one_zero: bool, line: tuple[str, str, str, str]
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.length = length
+        self.keep = keep
+        self.one_zero = one_zero
+        self.line = line
         self.forward = b""
-        self.length = 0
-        self.keep = True
-        self.one_zero = False
-        self.agent = b""
-        self.version = b""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -73,18 +81,12 @@ def parse(raw: bytes, peer: bytes, scheme: bytes) -> Head:
         raise Rejected(501, "unknown method")
     if target[0] != 47 or b"#" in target:  # "/"
         raise Rejected(400, "the request target must be a path")
-    head = Head()
-    head.method = method
-    head.path = target.partition(b"?")[0]
-    head.one_zero = minor == b"0"
-    # One search per header that matters, in a lowered copy: a loop over all headers costs ten times as much.
-    low = b"\r\n" + block.lower()
-    block_start = len(raw) - len(block) - 4  # what index 0 of `low` would be in `raw`
-
-    host = _single(low, b"\r\nhost:")
-    if host is None and not head.one_zero:
+    one_zero = minor == b"0"
+    found = _noted(block)
+    host = found.get(b"host")
+    if host is None and not one_zero:
         raise Rejected(400, "no Host header")
-    head.length = _framing(low, one_zero=head.one_zero)
+    length = _framing(found, one_zero=one_zero)
     # Only now the second opinion: a head whose framing ours refuses needs none.
     try:
         httptools.HttpRequestParser(_NOTHING).feed_data(raw)
@@ -92,24 +94,30 @@ def parse(raw: bytes, peer: bytes, scheme: bytes) -> Head:
         pass  # our own rules for Upgrade are below
     except httptools.HttpParserError as error:
         raise Rejected(400, f"malformed request head: {error}") from None
-
-    names = _named(low)
-    head.keep = b"close" not in names and not head.one_zero
-    expect = _single(low, b"\r\nexpect:")
-    if expect is not None and expect != b"100-continue":
+    if found.get(b"expect", b"100-continue").lower() != b"100-continue":
         raise Rejected(417, "unknown expectation")
-    _refuse_upgrade(low)
-    head.agent = _original(raw, low, b"\r\nuser-agent:", block_start)
-    head.version = _original(raw, low, b"\r\nx-mlflow-client-version:", block_start)
+    # HTTP/1.1 lets a server ignore an upgrade. h2c is offered by clients that are as happy with HTTP/1.1; anything
+    # else (websocket) is of no use without it, so it is told so.
+    if found.get(b"upgrade", b"h2c").lower() != b"h2c":
+        raise Rejected(501, "protocol upgrades are not served")
 
-    plain = not names or names == _KEEP_ALIVE
-    lines = raw[:-2] if plain and not any(map(low.__contains__, _HOP_LINES)) else _stripped(raw, block, names)
+    names = _named(found)
+    path = target.partition(b"?")[0]
+    head = Head(
+        method, path, length, keep=b"close" not in names and not one_zero, one_zero=one_zero,
+        line=(
+            method.decode(), path[:256].decode("latin-1"), found.get(b"user-agent", b"")[:200].decode("latin-1"),
+            found.get(b"x-mlflow-client-version", b"")[:40].decode("latin-1"),
+        ),
+    )  # fmt: skip
+    # `connection` itself may stay when it says keep-alive and no other header of its kind is there.
+    plain = names in _PLAIN and len(_HOP & found.keys()) == (b"connection" in found)
     extra = b"X-Forwarded-For: " + peer + b"\r\n"
-    if b"\r\nx-forwarded-proto:" not in low:
+    if b"x-forwarded-proto" not in found:
         extra += b"X-Forwarded-Proto: " + scheme + b"\r\n"
-    if host is not None and b"\r\nx-forwarded-host:" not in low:
+    if host is not None and b"x-forwarded-host" not in found:
         extra += b"X-Forwarded-Host: " + host + b"\r\n"
-    head.forward = lines + extra + b"\r\n"
+    head.forward = (raw[:-2] if plain else _stripped(raw, block, names)) + extra + b"\r\n"
     return head
 
 
@@ -120,16 +128,31 @@ class _Nothing:
 _NOTHING: Any = _Nothing()
 
 
-def _framing(low: bytes, *, one_zero: bool) -> int:
-    if b"\r\ncontent_length:" in low or b"\r\ntransfer_encoding:" in low:
-        # WSGI writes both spellings into the same variable.
+def _noted(block: bytes) -> dict[bytes, bytes]:
+    """The headers that matter here, names in lower case; those that may be repeated joined by commas."""
+    found: dict[bytes, bytes] = {}
+    for line in block.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name in _NOTED:
+            if name in found:
+                if name in _ONCE:
+                    raise Rejected(400, f"repeated {name.decode()} header")
+                found[name] += b"," + value.strip(b" \t")
+            else:
+                found[name] = value.strip(b" \t")
+    return found
+
+
+def _framing(found: dict[bytes, bytes], *, one_zero: bool) -> int:
+    if not _TWINS.isdisjoint(found):
         raise Rejected(400, "a framing header with an underscore")
-    coding = _single(low, b"\r\ntransfer-encoding:")
-    length = _single(low, b"\r\ncontent-length:")
+    coding = found.get(b"transfer-encoding")
+    length = found.get(b"content-length")
     if coding is not None:
         if length is not None or one_zero:
             raise Rejected(400, "Transfer-Encoding with Content-Length or HTTP/1.0")
-        if coding != b"chunked":
+        if coding.lower() != b"chunked":
             raise Rejected(501, "only chunked transfer coding is served")
         return CHUNKED
     if length is None:
@@ -139,58 +162,14 @@ def _framing(low: bytes, *, one_zero: bool) -> int:
     return int(length)
 
 
-def _single(low: bytes, name: bytes) -> bytes | None:
-    """The value of a header that may come once; None when it is absent."""
-    at = low.find(name)
-    if at < 0:
-        return None
-    start = at + len(name)
-    if low.find(name, start - 1) >= 0:
-        raise Rejected(400, f"repeated {name.strip().rstrip(b':').decode()} header")
-    return low[start : low.index(b"\r\n", start)].strip(b" \t")
-
-
-_NO_NAMES: frozenset[bytes] = frozenset()
-_KEEP_ALIVE = frozenset({b"keep-alive"})
-
-
-def _named(low: bytes) -> frozenset[bytes]:
-    """What Connection names."""
-    if b"\r\nconnection:" not in low:
+def _named(found: dict[bytes, bytes]) -> frozenset[bytes]:
+    """What Connection names, in lower case."""
+    value = found.get(b"connection")
+    if value is None:
         return _NO_NAMES
-    if b"\r\nconnection: keep-alive\r\n" in low and low.count(b"\r\nconnection:") == 1:
+    if value == b"keep-alive":
         return _KEEP_ALIVE
-    values = _values(low, b"\r\nconnection:")
-    return frozenset(name.strip(b" \t") for value in values for name in value.split(b",")) - {b""}
-
-
-def _values(low: bytes, name: bytes) -> list[bytes]:
-    found = []
-    at = low.find(name)
-    while at >= 0:
-        start = at + len(name)
-        end = low.index(b"\r\n", start)
-        found.append(low[start:end])
-        at = low.find(name, end)
-    return found
-
-
-def _original(raw: bytes, low: bytes, name: bytes, block_start: int) -> bytes:
-    """The first value of a header as it was sent, empty when absent, at most 200 bytes: for the log."""
-    at = low.find(name)
-    if at < 0:
-        return b""
-    start = at + len(name)
-    end = low.index(b"\r\n", start)
-    return raw[block_start + start : block_start + end].strip(b" \t")[:200]
-
-
-def _refuse_upgrade(low: bytes) -> None:
-    # HTTP/1.1 lets a server ignore an upgrade. h2c is offered by clients that are as happy with HTTP/1.1; anything
-    # else (websocket) is of no use without it, so it is told so.
-    for value in _values(low, b"\r\nupgrade:") if b"\r\nupgrade:" in low else ():
-        if value.strip(b" \t") != b"h2c":
-            raise Rejected(501, "protocol upgrades are not served")
+    return frozenset(name.strip(b" \t") for name in value.lower().split(b",")) - {b""}
 
 
 def _stripped(raw: bytes, block: bytes, names: frozenset[bytes]) -> bytes:

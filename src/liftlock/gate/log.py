@@ -13,23 +13,23 @@ from liftlock.files import PRIVATE_FILE
 _BUFFER = 4 << 20
 
 
-class Line(msgspec.Struct, omit_defaults=True):
-    """One request: when it began (seconds since 1970), who sent it, what, how it ended, how long (ms) it took.
+class Line(msgspec.Struct, omit_defaults=True, gc=False):
+    """One request: when it began (ms since 1970), who sent it, what, how it ended, how long (us) it took.
 
-    `path` has no query. `agent` is the User-Agent, `client` X-MLflow-Client-Version. `held` is the part of `ms` spent
+    `path` has no query. `agent` is the User-Agent, `client` X-MLflow-Client-Version. `held` is the part of `us` spent
     waiting in a hold. `to` is the upstream, empty when the gate answered by itself; status 499: the client left.
     """
 
-    at: float
+    at: int
     peer: str
     verb: str
     path: str
+    agent: str
+    client: str
     read: bool
     status: int
-    ms: float
-    held: float = 0.0
-    agent: str = ""
-    client: str = ""
+    us: int
+    held: int = 0
     to: str = ""
 
 

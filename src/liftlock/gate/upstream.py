@@ -35,6 +35,7 @@ class Upstream:
 
     def __init__(self, address: Address, *, reuse: float) -> None:
         self.address = address
+        self.name = str(address)
         self.reads = 0
         self.writes = 0
         self.retired = False

@@ -12,9 +12,9 @@ from liftlock.gate.clients import identify, report
 from liftlock.gate.log import AccessLog, Line
 
 
-def line(at: float = 1.0, **fields: object) -> Line:
-    given = {"peer": "1.1.1.1", "verb": "POST", "path": "/p", "read": False, "status": 200, "ms": 1.0, **fields}
-    return msgspec.convert({"at": at, **given}, Line)
+def line(at: int = 1000, **fields: object) -> Line:
+    given = {"peer": "1.1.1.1", "verb": "POST", "path": "/p", "agent": "", "client": "", "read": False, "status": 200}
+    return msgspec.convert({"at": at, "us": 1, **given, **fields}, Line)
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,11 @@ def test_identify(agent: str, version: str, expected: tuple[str, str]) -> None:
 def test_report_reads_rotated_files_and_skips_what_a_crash_cut_off(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     encode = msgspec.json.encode
-    log.with_name("access.log.1").write_bytes(encode(line(1.0, agent="mlflow-python-client/2.9.2")) + b'\n{"at": 1')
+    log.with_name("access.log.1").write_bytes(encode(line(1000, agent="mlflow-python-client/2.9.2")) + b'\n{"at": 1')
     run = "/api/2.0/mlflow/traces/0123456789abcdef0123456789abcdef/tags"
-    log.write_bytes(encode(line(9.0, agent="mlflow-python-client/2.9.2", peer="2.2.2.2", path=run, status=499)) + b"\n")
+    log.write_bytes(
+        encode(line(9000, agent="mlflow-python-client/2.9.2", peer="2.2.2.2", path=run, status=499)) + b"\n"
+    )
     (use,) = report(log)
     assert (use.requests, use.writes, use.failed, use.peers, use.first, use.last) == (2, 2, 1, 2, 1.0, 9.0)
     assert use.paths == (("POST /api/2.0/mlflow/traces/*/tags", 1), ("POST /p", 1))
@@ -56,6 +58,6 @@ def test_a_log_that_cannot_be_written_costs_lines_only(tmp_path: Path) -> None:
 def test_rotation_keeps_the_number_of_files(tmp_path: Path) -> None:
     log = AccessLog(tmp_path / "a.log", max_bytes=1, files=3)
     for number in range(6):
-        log.add(line(float(number)))
+        log.add(line(number))
         log.close()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.log.1", "a.log.2"]

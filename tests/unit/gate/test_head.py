@@ -15,7 +15,7 @@ def head(*lines: str, first: str = "POST /a?b=1 HTTP/1.1", host: bool = True) ->
 def test_what_is_read_of_a_head() -> None:
     got = parse(head("Content-Length: 7", "User-Agent: Mlflow/1", "X-MLFLOW-Client-Version: 3.4.0"), b"::1", b"https")
     assert (got.method, got.path, got.length, got.keep, got.one_zero) == (b"POST", b"/a", 7, True, False)
-    assert (got.agent, got.version) == (b"Mlflow/1", b"3.4.0")
+    assert got.line == ("POST", "/a", "Mlflow/1", "3.4.0")
     assert got.forward.startswith(b"POST /a?b=1 HTTP/1.1\r\nHost: h\r\n")
     assert got.forward.endswith(b"X-Forwarded-For: ::1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: h\r\n\r\n")
 
