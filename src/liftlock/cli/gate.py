@@ -1,4 +1,4 @@
-"""`liftlock gate`: run the gate, see its state and its clients."""
+"""`liftlock gate`: put a gate in front of the server, run one, see its state and its clients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from liftlock.cli.common import F, State, emit, json_option, pass_state, say
+from liftlock.cli.common import F, State, confirm, emit, json_option, pass_state, say, yes_option
 from liftlock.errors import UsageError
 
 
@@ -16,6 +16,7 @@ def command() -> None:
 
     \b
     Examples:
+      liftlock gate install
       liftlock gate run --listen 0.0.0.0:5000 --upstream 127.0.0.1:5001
       liftlock gate status
       liftlock gate clients
@@ -62,6 +63,41 @@ def run(
     except ValueError as error:
         raise UsageError(str(error)) from error
     serve.run(settings, ready=ready)
+    return 0
+
+
+@command.command("install")
+@click.option("--port", type=int, help="The server's own port behind the gate (default: a free one).")
+@yes_option
+@json_option
+@pass_state
+def install(state: State, port: int | None, yes: bool, as_json: bool) -> int:
+    """Put a gate on the server's address and the server behind it: one restart, requests wait meanwhile."""
+    from liftlock.app import gate
+
+    workspace = state.workspace()
+    section = workspace.config.server
+    confirm(f"Restart the server behind a gate on {section.host}:{section.port}?", yes=yes)
+    reply = gate.install(workspace, port=port)
+    if as_json:
+        emit(reply)
+    else:
+        say(f"gate (PID {reply.pid}) on {reply.listen}, server on {reply.state.upstream}")
+        say("Let your service manager run `liftlock gate run` with the same --listen and --dir after a reboot.")
+    return 0
+
+
+@command.command("remove")
+@yes_option
+@pass_state
+def remove(state: State, yes: bool) -> int:
+    """Take the gate away and give the server its address back: one restart."""
+    from liftlock.app import gate
+
+    workspace = state.workspace()
+    confirm("Restart the server without the gate?", yes=yes)
+    gate.remove(workspace)
+    say("the gate is gone; the server listens where clients connect")
     return 0
 
 
