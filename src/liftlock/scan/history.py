@@ -40,46 +40,52 @@ class Table(Mapping[str, Fact]):
 
 
 class Existence:
-    """In which releases a thing exists, seen from A and B."""
+    """In which releases a thing exists, seen from A and B; a release is asked when it matters, and once."""
 
-    def __init__(self, flags: list[bool], old: int, new: int, releases: tuple[Release, ...]) -> None:
-        self._flags, self._old, self._new, self._releases = flags, old, new, releases
+    def __init__(self, holds: Callable[[int], bool], old: int, new: int, releases: tuple[Release, ...]) -> None:
+        self._holds, self._old, self._new, self._releases = holds, old, new, releases
+        self._known: dict[int, bool] = {}
+
+    def _at(self, number: int) -> bool:
+        if number not in self._known:
+            self._known[number] = self._holds(number)
+        return self._known[number]
 
     @property
     def in_old(self) -> bool:
         """Whether A has it."""
-        return self._flags[self._old]
+        return self._at(self._old)
 
     @property
     def in_new(self) -> bool:
         """Whether B has it."""
-        return self._flags[self._new]
+        return self._at(self._new)
 
     @property
     def ever(self) -> bool:
         """Whether any release has it."""
-        return any(self._flags)
+        return self.last() is not None or any(map(self._at, range(self._new + 1, len(self._releases))))
 
     @property
     def removed_in(self) -> str:
         """The release without it that ends the last run of releases with it before B; empty when there is none."""
-        last = next((number for number in range(self._new, -1, -1) if self._flags[number]), None)
+        last = self.last()
         return "" if last is None or last == self._new else self._releases[last + 1].version
 
     @property
     def added_in(self) -> str:
         """The first release that has it at all."""
-        first = next((number for number, flag in enumerate(self._flags) if flag), None)
+        first = next((number for number in range(len(self._releases)) if self._at(number)), None)
         return "" if first is None else self._releases[first].version
 
     @property
     def later(self) -> bool:
         """Whether only releases after B have it."""
-        return self.ever and not any(self._flags[: self._new + 1])
+        return self.last() is None and self.ever
 
     def last(self) -> int | None:
         """The number of the last release up to B that has it."""
-        return next((number for number in range(self._new, -1, -1) if self._flags[number]), None)
+        return next((number for number in range(self._new, -1, -1) if self._at(number)), None)
 
 
 class History:
@@ -90,6 +96,11 @@ class History:
         self.old, self.new = catalogue.number(old), catalogue.number(new)
         self.releases = catalogue.releases
 
+    @functools.cached_property
+    def _segments(self) -> frozenset[str]:
+        """The last names of all paths of all releases."""
+        return frozenset(key.rpartition(".")[2] for key in self.catalogue.coded("api").events)
+
     def surface(self, release: int) -> Surface:
         """The Python API of a release, by its number."""
         return self._surface(release)
@@ -99,22 +110,20 @@ class History:
         return Surface(Table(self.catalogue.coded("api"), release))  # type: ignore[arg-type]  # looked up only
 
     def existence(self, holds: Callable[[int], bool]) -> Existence:
-        """Ask every release."""
-        flags = [holds(number) for number in range(len(self.releases))]
-        return Existence(flags, self.old, self.new, self.releases)
+        """What a question to a release says."""
+        return Existence(holds, self.old, self.new, self.releases)
 
     @functools.cache  # noqa: B019
     def key(self, section: str, key: str) -> Existence:
         """The existence of a plain key."""
-        flags = [False] * len(self.releases)
-        if key in self.catalogue.coded(section).events:
-            for number in self.catalogue.coded(section).holders(key):
-                flags[number] = True
-        return Existence(flags, self.old, self.new, self.releases)
+        coded = self.catalogue.coded(section)
+        return self.existence(lambda number: coded.fact(key, number) is not None)
 
     @functools.cache  # noqa: B019
     def path(self, path: str) -> Existence:
         """The existence of an access path of the Python API."""
+        if path.rpartition(".")[2] not in self._segments:
+            return self.existence(lambda _: False)
         return self.existence(lambda number: self.surface(number).canonical(path) is not None)
 
     @functools.cache  # noqa: B019

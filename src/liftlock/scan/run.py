@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import posixpath
 import re
@@ -64,7 +65,18 @@ def scan(
     Paths of findings are relative to the root they were found under. A file that cannot be read, or not be understood
     whole, is listed in `skipped`. Raises ReleaseError when the catalogue does not know a release.
     """
-    options = options or Options()
+    collects = gc.isenabled()
+    gc.disable()  # syntax trees are many small objects that all live until the end
+    try:
+        return _scan(roots, catalogue, source, target, options or Options(), observer)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _scan(
+    roots: Iterable[Path], catalogue: Catalogue, source: Release, target: Release, options: Options, observer: Observer
+) -> ScanResult:
     tools = _tools(catalogue, source, target)
     members = tools.judge.risky_members((objects.CLIENT, objects.INFO))
     walk = Walk(members=tuple(name.encode() for name in members))

@@ -27,7 +27,8 @@ def _fix(tmp_path: Path, name: str, text: bytes, *, unsafe: bool = False) -> byt
 
 PYTHON = [
     ("mlflow.list_experiments()", "mlflow.search_experiments()"),
-    ("mlflow.MlflowClient().list_registered_models(max_results=5)", "mlflow.MlflowClient().search_registered_models(max_results=5)"),
+    ("mlflow.MlflowClient().list_registered_models(max_results=5)",
+     "mlflow.MlflowClient().search_registered_models(max_results=5)"),
     ("mlflow.models.evaluate('m', custom_metrics = [f])", "mlflow.models.evaluate('m', extra_metrics = [f])"),
     ("mlflow.active_run().info.run_uuid", "mlflow.active_run().info.run_id"),
     ("mlflow.pyfunc.log_model('m', python_model=f)", "mlflow.pyfunc.log_model(name='m', python_model=f)"),

@@ -9,7 +9,9 @@ SILENT = {
     "another package's client": "import boto3, mlflow\nclient = boto3.client('sagemaker')\nclient.list_experiments()\n",
     "a made client": "import boto3, mlflow\nboto3.client('sagemaker').list_experiments()\n",
     "another evaluate": "import mlflow\nfrom evaluate import evaluate\nevaluate(1, custom_metrics=[])\n",
-    "artifact_path elsewhere": "import mlflow\nmlflow.log_artifact('a', artifact_path='b')\nmlflow.log_artifacts('a', artifact_path='b')\n",
+    "artifact_path elsewhere": (
+        "import mlflow\nmlflow.log_artifact('a', artifact_path='b')\nmlflow.log_artifacts('a', artifact_path='b')\n"
+    ),
     "an own function": "import mlflow\ndef log_model(artifact_path): ...\nlog_model(artifact_path='x')\n",
     "asked first": "import mlflow\nif hasattr(mlflow, 'list_experiments'):\n    mlflow.list_experiments()\n",
     "asked by version": (
@@ -23,12 +25,17 @@ SILENT = {
     "ui alias and lazy flavors": "import mlflow\nmlflow.sklearn.autolog()\nmlflow.xgboost.autolog()\nmlflow.txtai\n",
     "a shimmed parameter is no break": "import mlflow\nmlflow.MlflowClient().get_trace('x', display=True)\n",
     "docstrings and comments": '"""mlflow.list_experiments()"""\n# mlflow.list_experiments()\nimport mlflow\n',
-    "an own method": "import mlflow\nclass C:\n    def list_experiments(self): ...\n    def go(self):\n        self.list_experiments()\n",
+    "an own method": (
+        "import mlflow\nclass C:\n    def list_experiments(self): ...\n"
+        "    def go(self):\n        self.list_experiments()\n"
+    ),
     "names of a newer release": "import mlflow\nmlflow.genai.evaluate()\nmlflow.search_logged_models()\n",
     "default of getattr": "import mlflow\ngetattr(mlflow, 'list_experiments', None)\n",
     "a rebound module attribute": "import mlflow\nmlflow.helper = object()\nmlflow.helper()\n",
     "own routes": "import mlflow\n@app.get('/api/2.0/mlflow/experiments/list')\ndef f(): ...\n",
-    "an argument list of something else": "import mlflow\nX = ['mlflow', 'pandas', 'numpy']\nY = ['pip', 'install', 'mlflow']\n",
+    "an argument list of something else": (
+        "import mlflow\nX = ['mlflow', 'pandas', 'numpy']\nY = ['pip', 'install', 'mlflow']\n"
+    ),
     "own variables": "import os, mlflow\nos.environ['MLFLOW_MY_TEAM'] = '1'\n",
     "a relative module called mlflow": "from . import mlflow\nmlflow.list_experiments()\n",
     "private names": "import mlflow\nmlflow._something_inside()\n",

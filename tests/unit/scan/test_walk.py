@@ -81,7 +81,9 @@ def test_names_across_files(tmp_path: Path) -> None:
         "pkg/use.py": "from . import make\nmake().list_experiments()\n",
         "other.py": "from pkg import make\nmake().list_registered_models()\n",
         "stranger.py": "from sagemaker import make\nmake().list_experiments()\n",
-        "tests/conftest.py": "import mlflow, pytest\n@pytest.fixture\ndef tracker():\n    yield mlflow.MlflowClient()\n",
+        "tests/conftest.py": (
+            "import mlflow, pytest\n@pytest.fixture\ndef tracker():\n    yield mlflow.MlflowClient()\n"
+        ),
         "tests/test_x.py": "import mlflow\ndef test(tracker):\n    tracker.list_experiments()\n",
     }
     for name, text in tree.items():

@@ -56,6 +56,8 @@ class Module:
     scope: Scope = field(init=False)
     scopes: dict[int, Scope] = field(default_factory=dict)
     calls: dict[str, list[tuple[ast.Call, Scope]]] = field(default_factory=dict)  # by the last name called
+    called: dict[int, ast.Call] = field(default_factory=dict)  # by what is called
+    names: dict[str, list[ast.Name]] = field(default_factory=dict)
     fixtures: dict[str, tuple[Function, Scope]] = field(default_factory=dict)
     runs: tuple[str, ...] = ()  # notebooks it runs in its own scope
     mentions: bool = True
@@ -153,13 +155,17 @@ class _Builder:
                 self._target(current.target, current.iter, "element", scope, False)
             elif isinstance(current, ast.NamedExpr):
                 self._target(current.target, current.value, "value", scope, False)
+            elif isinstance(current, ast.Name):
+                self._module.names.setdefault(current.id, []).append(current)
+                continue
             elif isinstance(current, ast.Call):
+                self._module.called[id(current.func)] = current
                 name = called(current)
                 if name:
                     self._module.calls.setdefault(name, []).append((current, scope))
             elif isinstance(current, ast.Constant):
                 continue
-            todo.extend(ast.iter_child_nodes(current))
+            todo += children(current)
 
     def _target(
         self, target: ast.expr, value: ast.expr | None, how: str, scope: Scope, certain: bool, index: int = -1
@@ -184,6 +190,29 @@ class _Builder:
                 self._module.scope.attributes.setdefault(key, []).append((value, scope, how))
         elif isinstance(target, ast.Starred):
             self._target(target.value, None, how, scope, certain)
+
+
+_NAMES_ONLY = frozenset({
+    "ctx", "op", "ops", "id", "attr", "arg", "name", "asname", "module", "level", "names", "kind", "type_comment",
+    "is_async", "conversion", "simple", "rest", "lineno",
+})  # fmt: skip
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """The nodes directly below one, without contexts and operators, which say nothing here."""
+    kind = node.__class__
+    fields = _FIELDS.get(kind)
+    if fields is None:
+        _FIELDS[kind] = fields = tuple(name for name in node._fields if name not in _NAMES_ONLY)
+    found: list[ast.AST] = []
+    for name in fields:
+        value = getattr(node, name, None)
+        if value.__class__ is list:
+            found += [each for each in value if isinstance(each, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
 
 
 def _class_of(scope: Scope) -> Scope | None:
@@ -214,4 +243,4 @@ def returns(node: Function) -> Iterator[tuple[ast.expr, bool]]:
             yield current.value, False
         elif isinstance(current, ast.Yield) and current.value is not None:
             yield current.value, True
-        todo.extend(ast.iter_child_nodes(current))
+        todo += children(current)

@@ -11,7 +11,7 @@ from liftlock.scan.judge import Call, Judged
 from liftlock.scan.model import Confidence, Judgement, Verdict
 from liftlock.scan.python import objects
 from liftlock.scan.python.infer import Foreign, Inference, Name, Object, Value
-from liftlock.scan.python.scopes import Function, Module, Scope, called
+from liftlock.scan.python.scopes import Function, Module, Scope, called, children
 from liftlock.scan.python.strings import Strings
 from liftlock.scan.text import Lines
 
@@ -21,6 +21,13 @@ _MISSING = frozenset({"ImportError", "ModuleNotFoundError", "AttributeError", "E
 _VERSION = re.compile(
     r"mlflow.*version|version.*mlflow|_MLFLOW\w*\d|MLFLOW_VERSION|hasattr|is_mlflow|IS_MLFLOW", re.DOTALL
 )
+
+
+_NOTABLE = frozenset({
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.If, ast.IfExp, ast.While,
+    ast.Try, ast.Expr, ast.Attribute, ast.Name, ast.Call, ast.Constant, ast.JoinedStr, ast.List, ast.Tuple,
+    ast.Subscript,
+})  # fmt: skip
 
 
 class Uses:
@@ -35,13 +42,8 @@ class Uses:
         self.hits: list[Hit] = []
         self._guards: list[str] = []  # sources of conditions and `try:` around the current node
         self._seen: set[tuple[str, int, int]] = set()
-        self._called: dict[int, ast.Call] = {}
-        self._uses: dict[str, list[ast.Name]] = {}
-        for each in ast.walk(module.tree):
-            if isinstance(each, ast.Name):
-                self._uses.setdefault(each.id, []).append(each)
-            elif isinstance(each, ast.Call):
-                self._called[id(each.func)] = each
+        self._called = module.called
+        self._uses = module.names
         self._heuristic = self._imports_mlflow()
 
     def run(self) -> list[Hit]:
@@ -64,16 +66,23 @@ class Uses:
             self._visit(node, scope)
 
     def _visit(self, node: ast.AST, scope: Scope) -> None:
+        if node.__class__ in _NOTABLE and self._noted(node, scope):
+            return
+        for child in children(node):
+            self._visit(child, scope)
+
+    def _noted(self, node: ast.AST, scope: Scope) -> bool:
+        """Look at one node; True when what is below it has been looked at too."""
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 self._definition(node, scope)
-                return
+                return True
             case ast.Import() | ast.ImportFrom():
                 self._import(node, scope)
-                return
+                return True
             case ast.If() | ast.IfExp() | ast.While():
                 self._guarded(node, scope, ast.unparse(node.test) if self._may_guard(node.test) else "")
-                return
+                return True
             case ast.Try():
                 caught = any(_catches(handler) for handler in node.handlers)
                 self._guards.append("try" if caught else "")
@@ -85,9 +94,9 @@ class Uses:
                     self._visit_body(handler.body, scope)
                 self._guards.pop()
                 self._visit_body([*node.orelse, *node.finalbody], scope)
-                return
+                return True
             case ast.Expr(value=ast.Constant()):
-                return  # a docstring
+                return True  # a docstring
             case ast.Attribute():
                 self._attribute(node, scope)
             case ast.Name():
@@ -98,13 +107,12 @@ class Uses:
                 self._add(self._strings.subscript(node))
             case ast.Constant(value=str()):
                 self._add(self._strings.constant(node))
-                return
+                return True
             case ast.JoinedStr():
                 self._add(self._strings.joined(node))
             case ast.List() | ast.Tuple():
                 self._add(self._strings.listed(node))
-        for child in ast.iter_child_nodes(node):
-            self._visit(child, scope)
+        return False
 
     def _definition(self, node: Function | ast.ClassDef, scope: Scope) -> None:
         inner = self._module.scopes[id(node)]
