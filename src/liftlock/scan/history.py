@@ -73,6 +73,12 @@ class Existence:
         return "" if last is None or last == self._new else self._releases[last + 1].version
 
     @property
+    def gone_before(self) -> bool:
+        """Whether it was removed before A, rather than being of releases between A and B alone."""
+        last = self.last()
+        return last is not None and last < self._old
+
+    @property
     def added_in(self) -> str:
         """The first release that has it at all."""
         first = next((number for number in range(len(self._releases)) if self._at(number)), None)

@@ -91,7 +91,7 @@ class Judge:
         code = {"module": "LL102", "attribute": "LL103"}.get(kind, "LL101")
         return Judgement(
             code=code, verdict=Verdict.BREAKS if in_old is not None else Verdict.BROKEN, symbol=path,
-            message=f"{kind} {path} {_was_removed(existence, in_old is not None)}", confidence=confidence,
+            message=f"{kind} {path} {_was_removed(existence)}", confidence=confidence,
             changed_in=existence.removed_in, replacement=note.replacement if note else self._said(path, existence),
             origin=_origin(note), rename=note.rename if note else "", safe=note.safe if note else True,
         )  # fmt: skip
@@ -281,7 +281,7 @@ class Judge:
         existence = self.history.parameter(path, name)
         return Judgement(
             code="LL201", verdict=Verdict.BREAKS if in_old else Verdict.BROKEN, symbol=symbol,
-            message=f"{path} {_has_no(name, existence, in_old)}",
+            message=f"{path} {_has_no(name, existence)}",
             confidence=Confidence.CERTAIN if certain else Confidence.LIKELY, changed_in=existence.removed_in,
             replacement=note.replacement if note else "", origin=_origin(note), rename=self._fits(path, note),
             safe=note.safe if note else True,
@@ -392,7 +392,7 @@ class Judge:
         note = overlay.of_name(f"mlflow.{name}")
         return Judgement(
             code="LL701", verdict=Verdict.BREAKS if existence.in_old else Verdict.BROKEN, symbol=f"mlflow.{name}",
-            message=f"the flavor {name} {_was_removed(existence, existence.in_old)}: such a model cannot be loaded",
+            message=f"the flavor {name} {_was_removed(existence)}: such a model cannot be loaded",
             changed_in=existence.removed_in, replacement=note.replacement if note else "", origin=_origin(note),
         )  # fmt: skip
 
@@ -459,9 +459,10 @@ def _origin(note: overlay.Note | None) -> Origin:
     return Origin.CURATED if note is not None else Origin.CATALOGUE
 
 
-def _was_removed(existence: Existence, in_old: bool) -> str:
-    return f"was removed in {existence.removed_in}" + ("" if in_old else " already")
+def _was_removed(existence: Existence) -> str:
+    return f"was removed in {existence.removed_in}" + (" already" if existence.gone_before else "")
 
 
-def _has_no(name: str, existence: Existence, in_old: bool) -> str:
-    return f"has no parameter {name} since {existence.removed_in or '?'}" + ("" if in_old else " already")
+def _has_no(name: str, existence: Existence) -> str:
+    since = f" since {existence.removed_in}" if existence.removed_in else ""
+    return f"has no parameter {name}{since}" + (" already" if existence.gone_before else "")

@@ -184,7 +184,7 @@ class Words:
                 changed_in=existence.added_in,
                 message=f"{symbol} does not exist in {source} either; {existence.added_in} added it",
             )  # fmt: skip
-        how = "" if existence.in_old else " already"
+        how = " already" if existence.gone_before else ""
         return Judgement(
             code=code, verdict=Verdict.BREAKS if existence.in_old else Verdict.BROKEN, symbol=symbol,
             message=f"{symbol} was removed in {existence.removed_in}{how}", changed_in=existence.removed_in,
@@ -242,7 +242,7 @@ class Words:
         existence = max(flags, key=lambda each: each.last() or -1)
         if existence.later or not existence.removed_in:
             return None
-        how = "" if existence.in_old else " already"
+        how = " already" if existence.gone_before else ""
         return Judgement(
             code="LL401", verdict=Verdict.BREAKS if existence.in_old else Verdict.BROKEN, symbol=path,
             message=f"{path} was removed in {existence.removed_in}{how}", changed_in=existence.removed_in,

@@ -134,6 +134,8 @@ class Inference:
                 return _many(self.values(node.elt, scope))
             case ast.List() | ast.Tuple() | ast.Set():
                 return _many([value for each in node.elts[:5] for value in self.values(each, scope)])
+            case ast.Dict():
+                return _many([value for each in node.values[:20] for value in self.values(each, scope)])
             case ast.BinOp():
                 return [*self.values(node.left, scope), *self.values(node.right, scope)]
         return ()

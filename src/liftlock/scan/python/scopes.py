@@ -34,6 +34,7 @@ class Scope:
     module: Module
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     attributes: dict[str, list[tuple[ast.expr, Scope, str]]] = field(default_factory=dict)  # of a class: self.x = ...
+    keys: dict[str, list[ast.Constant]] = field(default_factory=dict)  # of x["key"] = ...
     stated: set[str] = field(default_factory=set)  # global and nonlocal names
 
     def bind(self, name: str, binding: Binding) -> None:
@@ -188,6 +189,9 @@ class _Builder:
             elif isinstance(owner, ast.Name | ast.Attribute):
                 key = ast.unparse(target)
                 self._module.scope.attributes.setdefault(key, []).append((value, scope, how))
+        elif isinstance(target, ast.Subscript):
+            if isinstance(target.value, ast.Name) and isinstance(target.slice, ast.Constant):
+                scope.keys.setdefault(target.value.id, []).append(target.slice)
         elif isinstance(target, ast.Starred):
             self._target(target.value, None, how, scope, certain)
 

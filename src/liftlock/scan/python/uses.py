@@ -338,11 +338,9 @@ class Uses:
                 start = self.place(keyword.lineno, keyword.col_offset)
                 keywords[keyword.arg] = (start, start + len(keyword.arg))
             else:
-                literal = self._literal_keys(keyword.value, scope)
-                if literal is None:
-                    starstar = True
-                else:
-                    keywords.update(literal)
+                literal, whole = self._literal_keys(keyword.value, scope)
+                starstar = starstar or not whole
+                keywords.update(literal)
         positional = 0
         for argument in node.args[shift:]:
             if isinstance(argument, ast.Starred):
@@ -380,35 +378,52 @@ class Uses:
             name = called(node)
             self._put(Hit(judgement, max(end - len(name), 0), end))
 
-    def _literal_keys(self, node: ast.expr, scope: Scope) -> dict[str, tuple[int, int]] | None:
-        """The keys of a dict literal behind `**`, with the place of each; None when they cannot be seen."""
+    def _literal_keys(self, node: ast.expr, scope: Scope) -> tuple[dict[str, tuple[int, int]], bool]:
+        """The keys that can be seen behind `**`, with the place of each, and whether they are all there are."""
         if isinstance(node, ast.Name):
-            current: Scope | None = scope
-            while current is not None:
-                if node.id in current.bindings:
-                    bindings = [each for each in current.bindings[node.id] if each.how == "value"]
-                    if len(bindings) != len(current.bindings[node.id]) or len(bindings) != 1:
-                        return None
-                    value = bindings[0].node
-                    return self._literal_keys(value, current) if isinstance(value, ast.expr) else None
-                current = current.parent
-            return None
+            return self._named_keys(node.id, scope)
         found: dict[str, tuple[int, int]] = {}
+        whole = True
         if isinstance(node, ast.Dict):
-            for key in node.keys:
-                if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
-                    return None
-                start = self.place(key.lineno, key.col_offset)
-                found[key.value] = (start, self.place(key.end_lineno or key.lineno, key.end_col_offset or 0))
-            return found
+            for key, value in zip(node.keys, node.values, strict=True):
+                if key is None:
+                    inner, seen = self._literal_keys(value, scope)
+                    found |= inner
+                    whole = whole and seen
+                elif isinstance(key, ast.Constant) and isinstance(key.value, str):
+                    found[key.value] = self._place_of(key)
+                else:
+                    whole = False
+            return found, whole
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
             for keyword in node.keywords:
                 if keyword.arg is None:
-                    return None
-                start = self.place(keyword.lineno, keyword.col_offset)
-                found[keyword.arg] = (start, start + len(keyword.arg))
-            return found
-        return None
+                    whole = False
+                else:
+                    start = self.place(keyword.lineno, keyword.col_offset)
+                    found[keyword.arg] = (start, start + len(keyword.arg))
+            return found, whole
+        return {}, False
+
+    def _named_keys(self, name: str, scope: Scope) -> tuple[dict[str, tuple[int, int]], bool]:
+        """The keys of a dict with a name that is bound once, and those assigned to it by literal."""
+        current: Scope | None = scope
+        while current is not None and name not in current.bindings:
+            current = current.parent
+        bindings = current.bindings[name] if current is not None else []
+        if len(bindings) != 1 or bindings[0].how != "value" or current is None:
+            return {}, False
+        value = bindings[0].node
+        if not isinstance(value, ast.Dict | ast.Call):
+            return {}, False
+        found, whole = self._literal_keys(value, current)
+        for key in current.keys.get(name, ()):
+            found.setdefault(str(key.value), self._place_of(key))
+        return found, whole
+
+    def _place_of(self, node: ast.expr) -> tuple[int, int]:
+        start = self.place(node.lineno, node.col_offset)
+        return start, self.place(node.end_lineno or node.lineno, node.end_col_offset or 0)
 
     def _literal_attribute(self, node: ast.Call, scope: Scope, name: str) -> None:
         literal = node.args[1]
