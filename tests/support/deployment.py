@@ -82,6 +82,7 @@ class Deployment:
     def make(self) -> Deployment:
         """Databases at the old release's head with a few rows, an artifact, a running server, liftlock.toml."""
         python = stub_release.old_python()
+        stub_release.make_cache(self.directory / "cache")
         subprocess.run([python, "-c", _SCHEMA, self.tracking, "tracking"], check=True, timeout=60)
         self._fill()
         note = self.directory / "mlartifacts" / "1" / "r1" / "artifacts" / "note.txt"
@@ -171,7 +172,9 @@ class Deployment:
         }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         environment["PYTHONPYCACHEPREFIX"] = str(stub_release.home() / "pycache")  # compile once, not in each process
-        environment |= stub_release.variables() | {"STUB_TAG": str(self.directory)} | dict(env or {})
+        environment |= (
+            stub_release.variables(self.directory / "cache") | {"STUB_TAG": str(self.directory)} | dict(env or {})
+        )
         return subprocess.Popen(
             [Path(sys.executable).parent / "liftlock", "--config", str(self.config), *words],
             env=environment,

@@ -18,6 +18,7 @@ import hashlib
 import io
 import os
 import pprint
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -205,8 +206,11 @@ import sys
 from liftlock.model.release import Release
 from liftlock.model.uri import Engine
 from liftlock.releases.environment import Environments
-for release in sys.argv[1:]:
+from pathlib import Path
+for release in sys.argv[2:]:
     Environments().build(Release.parse(release), drivers={Engine.SQLITE})
+old = Environments().observe(Path(sys.argv[1]))
+Environments().rebuild(old.lock, old.python_version)
 """
 
 
@@ -221,7 +225,8 @@ def home() -> Path:
     }
     # The driver a PostgreSQL deployment asks for; the stub takes psycopg from our own environment.
     wheels["psycopg2_binary-2.9.0-py3-none-any.whl"] = _wheel("psycopg2_binary", "2.9.0", {"psycopg2/__init__.py": ""})
-    digest = hashlib.sha256(b"".join(wheels[name] for name in sorted(wheels))).hexdigest()[:12]
+    parts = [Path(__file__).read_bytes(), *(wheels[name] for name in sorted(wheels))]
+    digest = hashlib.sha256(b"".join(parts)).hexdigest()[:12]
     place = Path(__file__).resolve().parents[2] / ".build" / f"stub-{digest}"
     (place / "wheels").mkdir(parents=True, exist_ok=True)
     with (place / "lock").open("w") as lock:
@@ -256,7 +261,12 @@ def _install(place: Path) -> None:
         subprocess.run([program, *words], env=env, check=True, timeout=120)
     # Now, and not in a test whose STUB_MIGRATE would make the proof of an environment misbehave too.
     warm = {**env, "LIFTLOCK_CACHE": str(place / "cache")}
-    subprocess.run([sys.executable, "-c", _WARM, *_LENGTHS], env=warm, check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, "-c", _WARM, str(place / "old" / "bin" / "python"), *_LENGTHS],
+        env=warm,
+        check=True,
+        timeout=300,
+    )
 
 
 def sources(place: Path) -> dict[str, str]:
@@ -269,6 +279,15 @@ def old_python() -> Path:
     return home() / "old" / "bin" / "python"
 
 
-def variables() -> dict[str, str]:
-    """Variables for liftlock's own process: wheels from the directory, environments in a cache of their own."""
-    return {**sources(home()), "LIFTLOCK_CACHE": str(home() / "cache")}
+def make_cache(directory: Path) -> None:
+    """A cache that knows the environments of the shared one and keeps marks of its own."""
+    for record in (home() / "cache").glob("environments/*/environment.json"):
+        place = directory / "environments" / record.parent.name
+        place.mkdir(parents=True)
+        shutil.copy(record, place)
+    shutil.copytree(home() / "cache" / "requests", directory / "requests")
+
+
+def variables(cache: Path) -> dict[str, str]:
+    """Variables for liftlock's own process: wheels from the directory, environments in a cache of the deployment."""
+    return {**sources(home()), "LIFTLOCK_CACHE": str(cache)}

@@ -19,7 +19,7 @@ from liftlock.model.plan import Plan, Strategy
 from liftlock.model.release import Release
 from liftlock.releases.tools import Heads
 from liftlock.steps.backup import BackUp, Restore
-from liftlock.steps.copies import CopyStores
+from liftlock.steps.copies import CopyStores, MakePlace
 from liftlock.steps.environments import BuildEnvironments
 from liftlock.steps.fingerprint import FingerprintBefore, saved_fingerprint
 from liftlock.steps.migrate import Migrate, Warmth, WarmUp
@@ -79,6 +79,7 @@ def rehearsal_steps(site: Site, live: dict[Role, Store], heads: Heads) -> tuple[
     source, target = site.jump.source, site.jump.target
     warmth = Warmth()
     return (
+        MakePlace(site),
         BuildEnvironments(site, warmth),
         CopyStores(site, live),
         StartServer(site, name="start-old", release=source, python=lambda _: site.old_python),

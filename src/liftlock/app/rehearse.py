@@ -13,7 +13,6 @@ from liftlock.describe import config as configuration
 from liftlock.engine.executor import Executor
 from liftlock.engine.interface import Step
 from liftlock.errors import Refused
-from liftlock.files import private_directory
 from liftlock.model.codec import Value, from_builtins, from_json, to_json
 from liftlock.model.finding import Finding
 from liftlock.model.journal import RunKind, RunOutcome, RunState
@@ -101,7 +100,7 @@ def steps_of(workspace: Workspace, state: RunState) -> tuple[Step, ...]:
     config = configuration.loads(workspace.run_text(state, CONFIG), workspace.config.path)
     began = Workspace(config)
     jump = from_json(workspace.run_text(state, JUMP), Jump)
-    directory = private_directory(Path(began.state) / "rehearsals" / state.id)
+    directory = Path(began.state) / "rehearsals" / state.id
     site = rehearsal_site(began, jump, directory, int(state.payload["port"]))
     heads = ReleaseTools(build_target(began, jump.target)).heads()
     return assemble.rehearsal_steps(site, began.stores, heads)

@@ -13,6 +13,30 @@ from liftlock.steps.site import Site
 from liftlock.stores.interface import Store
 
 
+class MakePlace(BaseStep):
+    """The directory of a rehearsal: the first step, so that it is the last to be taken back."""
+
+    name = "place"
+    title = "make a directory for the rehearsal"
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def probe(self, context: Context) -> Probe:
+        """Done when it is there."""
+        return Probe.DONE if self.site.state_directory.is_dir() else Probe.NOT_STARTED
+
+    def run(self, context: Context) -> None:
+        """Make it, private."""
+        with side_effect("make rehearsal directory"):
+            files.private_directory(self.site.state_directory)
+
+    def undo(self, context: Context) -> None:
+        """Remove it with all that is in it."""
+        with side_effect("remove rehearsal directory"):
+            files.remove_tree(self.site.state_directory)
+
+
 class CopyStores(BaseStep):
     """Snapshot the live databases and restore them into the site's scratch stores."""
 
@@ -40,10 +64,8 @@ class CopyStores(BaseStep):
             files.remove_tree(place)
 
     def undo(self, context: Context) -> None:
-        """Drop the copies and everything else of the rehearsal, in the live databases too."""
+        """Drop the copies, and what copying left in the live databases."""
         tidy(self.live.values())
         for store in self.site.stores.values():
             with side_effect("drop rehearsal database"):
                 store.drop()
-        with side_effect("remove rehearsal directory"):
-            files.remove_tree(self.site.state_directory)

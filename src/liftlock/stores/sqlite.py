@@ -184,7 +184,7 @@ class SqliteStore:
         if not _SCRATCH.search(self.path.name):
             raise Refused(f"{self.path} is no scratch database of liftlock", hint="Only scratch databases are dropped.")
         with errors(self.path), side_effect("drop scratch database"):
-            for file in (self.path, *side_files(self.path)):
+            for file in (self.path, *side_files(self.path), half_restored(self.path)):
                 file.unlink(missing_ok=True)
 
     def tidy(self) -> None:
