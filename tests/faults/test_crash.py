@@ -201,6 +201,7 @@ def share(found: list[str], part: int, *, whole: bool, every: int = 1) -> list[s
 SWEEPS = pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["before", "both"])
 
 
+@pytest.mark.xdist_group("crash-upgrade")  # one bench for all of them: making one takes ten seconds
 @SWEEPS
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_upgrade_is_done_or_as_it_was(
@@ -215,6 +216,7 @@ def test_killed_upgrade_is_done_or_as_it_was(
     sweep(used, share(used.points, part, whole=whole), allowed, record_property)
 
 
+@pytest.mark.xdist_group("crash-rollback")
 @SWEEPS
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_rollback_is_done_or_as_it_was(
@@ -228,6 +230,7 @@ def test_killed_rollback_is_done_or_as_it_was(
     sweep(used, share(used.points, part, whole=whole), allowed, record_property)
 
 
+@pytest.mark.xdist_group("crash-rehearsal")
 @SWEEPS
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_rehearsal_leaves_nothing(
@@ -237,6 +240,7 @@ def test_killed_rehearsal_leaves_nothing(
     sweep(used, share(used.points, part, whole=whole, every=3), lambda status: [used.start], record_property)
 
 
+@pytest.mark.xdist_group("crash-upgrade")
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_upgrade_can_be_aborted(part: int, record_property: Callable[[str, object], None]) -> None:
     used = bench(UPGRADE)
