@@ -151,25 +151,9 @@ class UpstreamConnection(asyncio.Protocol):
         exchange.begin(self)
 
     def send(self, data: bytes) -> None:
-        """Send at once what the socket takes, the rest by the loop; then ask for early acknowledgements again.
-
-        uvicorn with several workers sends an answer's head and body in two segments without TCP_NODELAY and waits
-        for our acknowledgement between them: 44 ms, unless TCP_QUICKACK is set, which the kernel forgets each time.
-        """
-        if self.closing:
-            return
-        try:
-            if self.transport.get_write_buffer_size():
-                self.transport.write(data)
-            else:
-                sent = self.socket.send(data)
-                if sent < len(data):
-                    self.transport.write(memoryview(data)[sent:])
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        except BlockingIOError:
+        """Send a part of the request. The loop sends for all connections together: fewer wake-ups of the server."""
+        if not self.closing:
             self.transport.write(data)
-        except OSError:
-            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Frame the answer and pass it on."""
@@ -189,6 +173,9 @@ class UpstreamConnection(asyncio.Protocol):
             exchange.client.gate.failed(exchange, f"the server's answer is not HTTP: {error}")
             return
         if self.exchange is not None:
+            # More is to come. uvicorn with several workers sends an answer's head and body in two segments without
+            # TCP_NODELAY and waits for our acknowledgement of the first: 44 ms, unless the kernel is told to send it
+            # now, which it forgets each time.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _head(self, exchange: Exchange, data: bytes) -> bytes:
