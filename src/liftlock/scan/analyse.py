@@ -211,11 +211,11 @@ class Analyser:
         """A list of words that is run without a shell, or by `sh -c`."""
         command = [shell.Word(value, fragment.text[start:end], start, end) for value, start, end in words]
         for number, word in enumerate(command):
-            if word.value is not None and " " in word.value:
-                quoted = word.text[:1] in "\"'"
-                inner = fragment.part(word.start + quoted, word.end - quoted)
+            quoted = word.text[:1] in ("'", '"')
+            inner = fragment.part(word.start + quoted, word.end - quoted)
+            if " " in inner.text:
                 shells = number and command[number - 1].value in ("-c", "-lc", "-ec", "-cx", "-xc")
-                if shells or re.match(r"(?:\S*/)?mlflow\s", word.value):
+                if shells or re.match(r"(?:\S*/)?mlflow\s", inner.text):
                     self._shell(inner, found)
         self._put(found, fragment, shell.command_hits([command], self._tools))
 

@@ -67,9 +67,9 @@ class Words:
                 continue
             if word == "--":
                 return found
-            if word.startswith("-") and len(word) > 1:
+            if word.startswith("-") and len(word) > 1 and " " not in word:
                 found += self._option(path, word, number)
-                number += self._takes(path, word)
+                number += self._takes(path, word, words[number + 1] if number + 1 < len(words) else None)
                 continue
             longer = f"{path} {word}".strip()
             if self._is_group(path):
@@ -94,12 +94,16 @@ class Words:
     def _children(self, path: str) -> tuple[str, ...]:
         return tuple(key for key in self._keys if key.startswith(f"{path} "))
 
-    def _takes(self, path: str, word: str) -> int:
-        """1, or 2 when the option takes the next word (only matters before a sub-command)."""
-        if "=" in word or not self._is_group(path):
+    def _takes(self, path: str, word: str, following: str | None) -> int:
+        """1, or 2 when the option takes the next word and that could be mistaken for a command or an option."""
+        if "=" in word or word in _HELP or following is None:
+            return 1
+        if not self._is_group(path) and (not following.startswith("-") or f"{path} {following}" in self._keys):
             return 1
         fact = self._fact(f"{path} {word}".strip())
-        return 2 if fact is not None and "is_flag=True" not in fact and word not in _HELP else 1
+        if fact is not None and fact.startswith("alias of "):
+            fact = self._fact(fact.removeprefix("alias of "))
+        return 2 if fact is not None and "is_flag=True" not in fact else 1
 
     def _fact(self, key: str) -> str | None:
         last = self._history.key("cli", key).last()
@@ -240,6 +244,8 @@ class Words:
                 origin=_origin(note),
             )  # fmt: skip
         existence = max(flags, key=lambda each: each.last() or -1)
+        if rest.startswith("preview/"):
+            note = overlay.of_endpoint("preview/")
         if existence.later or not existence.removed_in:
             return None
         how = " already" if existence.gone_before else ""

@@ -43,6 +43,8 @@ SHELL_SILENT = [
     "MLFLOW_HOME=/x\necho $MLFLOW_HOME\n",
     "# mlflow experiments list\n",
     "mlflow --version\n",
+    'mlflow server --gunicorn-opts "--timeout 100" --port 1\n',
+    "mlflow server --gunicorn-opts --timeout=100\n",
 ]
 
 
@@ -85,6 +87,10 @@ FILES = [
     ("m/MLmodel", "flavors:\n  mleap:\n    x: 1\n  python_function:\n    loader_module: mlflow.mleap\n",
      ["LL701", "LL102"]),
     ("m/MLmodel", "flavors:\n  sklearn:\n    x: 1\n  python_function:\n    loader_module: mlflow.sklearn\n", []),
+    ("compose.yaml", "s:\n  command: >\n    mlflow server\n    --port 1\n    --enable-mlserver\n", ["LL305"]),
+    ("x.yaml", 'command: ["sh", "-c", "mlflow db upgrade $URI --verbose"]\n', ["LL305"]),
+    ("x.yaml", "command:\n  - mlflow\n  - server\n  - {{ .Values.uri | quote }}\n  - --nothing\n", ["LL305"]),
+    ("a.md", "```python\nmlflow.list_experiments()\n```\n", ["LL101"]),
     (".env", "MLFLOW_TRACKING_URI=http://x\nMLFLOW_ENABLE_THING=1\n", ["LL502"]),
     ("a.md", "```bash\n$ mlflow experiments list\n```\n", ["LL301"]),
     ("a.md", "```python\n>>> import mlflow\n>>> mlflow.list_experiments()\n[1]\n```\n", ["LL101"]),

@@ -14,6 +14,7 @@ _DEPTH = 14
 _IMPORTERS = frozenset({
     "import_module", "__import__", "importorskip", "LazyLoader", "lazy_import", "import_optional_dependency",
 })  # fmt: skip
+_UNBOUND = {"mlflow": "mlflow", "MlflowClient": objects.CLIENT}
 _ELEMENTS = frozenset({"list", "sorted", "reversed", "tuple", "set", "iter", "cast", "filter"})
 _FIRST = frozenset({"next", "max", "min", "copy", "deepcopy"})
 
@@ -161,7 +162,8 @@ class Inference:
                 found = self.lookup(name, other.scope, 1 << 30)
                 if found:
                     return found
-        return ()
+        # Bound nowhere: by a star import, an earlier block of a document, or a notebook that runs this one.
+        return (Name(_UNBOUND[name]),) if name in _UNBOUND else ()
 
     def _bound(self, binding: Binding, scope: Scope) -> Iterable[Value]:
         node = binding.node

@@ -25,6 +25,7 @@ class Text:
     """A text that a shell runs."""
 
     fragment: Fragment
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,12 @@ def parts(text: str) -> Iterator[Text | Words | Variable]:
         if found := _BLOCK.match(line):
             width = len(found["indent"]) + len(found["lead"])
             number, inner = _inner(text, spans, number + 1, width if found["key"] else len(found["indent"]))
-            fragment = whole.dedented(inner)
-            for name in re.finditer(r"^(MLFLOW_[A-Z0-9_]*[A-Z0-9])=", fragment.text, re.MULTILINE):
-                del name
-            yield Text(fragment)
+            # A folded text is one line; in a script each line is.
+            if line.rstrip().rstrip("-+0123456789").endswith(">") and not _lines(text, inner):
+                inner = [(first, last - 1 if text[last - 1 : last] == "\n" else last) for first, last in inner]
+                yield Text(whole.joined(inner), folded=True)
+            else:
+                yield Text(whole.dedented(inner))
             continue
         if (entry := _ENTRY.match(line)) is not None:
             yield from _entry(text, start, entry)
@@ -77,6 +80,11 @@ def parts(text: str) -> Iterator[Text | Words | Variable]:
             else:
                 yield from _scalar(text, place, item["value"])
         number += 1
+
+
+def _lines(text: str, spans: list[tuple[int, int]]) -> bool:
+    """Whether a folded text has lines of its own: empty ones between them."""
+    return any(not text[slice(*span)].strip() for span in spans[:-1])
 
 
 def _entry(text: str, start: int, entry: re.Match[str]) -> Iterator[Text | Words | Variable]:
@@ -136,7 +144,7 @@ def _list(
         value = item["value"]
         if (
             re.match(r"[|>][-+]?$", value)
-            or (" " in value and value[0] not in "\"'")
+            or (" " in value and value[0] not in "\"'" and not value.startswith("{{"))
             or re.match(r"[\w-]+:(?:\s|$)", value)
         ):
             return first, []
