@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from liftlock.gate.client import holding
+from liftlock.gate.client import GateClient, holding
 from liftlock.gate.model import GateError, Phase, Stale
 from tests.support import gate_scenarios
 from tests.support.gate import LOG_METRIC, ROOT, Raw, Recorder, running, settings, start, until
@@ -242,13 +243,18 @@ def test_however_faithful_its_heartbeat_a_hold_has_an_end(tmp_path: Path) -> Non
             client.drain(lease.generation, limit=1)
 
 
+def _held(client: GateClient, number: int) -> bool:
+    return client.counts().held == number
+
+
 def test_a_full_queue_refuses_the_newest_and_reports_it(tmp_path: Path) -> None:
     with Recorder("old") as old, running(tmp_path, old.address, queue=3) as gate, gate.client() as client:
         held = client.hold(client.status().state.generation, holder="t")
         clients = [Raw(gate.port) for _ in range(5)]
         for number, each in enumerate(clients):
             each.post(f"k{number}")
-            until(lambda number=number: client.counts().held == min(3, number + 1))
+            wanted = min(3, number + 1)
+            until(partial(_held, client, wanted))
         for each in clients[3:]:
             status, headers, _ = each.answer()
             assert (status, headers["retry-after"]) == (429, "1")

@@ -10,9 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
 
 from liftlock.gate.client import GateClient
 from liftlock.gate.model import Address, Limits, Settings
@@ -98,7 +101,7 @@ class Recorder:
             file.close()
             sock.close()
 
-    def _one(self, sock: socket.socket, file, number: int) -> bool:  # type: ignore[no-untyped-def]
+    def _one(self, sock: socket.socket, file: BinaryIO, number: int) -> bool:
         first = file.readline(70_000)
         if not first:
             return False
@@ -135,7 +138,7 @@ class Recorder:
         self._answer(sock, method, target)
         return version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
 
-    def _body(self, file, headers: dict[str, str]) -> bytes | None:  # type: ignore[no-untyped-def]
+    def _body(self, file: BinaryIO, headers: dict[str, str]) -> bytes | None:
         parts: list[bytes] = []
         total = 0
 
@@ -213,7 +216,7 @@ def settings(directory: Path, upstream: Address, **limits: float) -> Settings:
         listen=Address(host="127.0.0.1", port=free_port()),
         upstream=upstream,
         directory=directory,
-        limits=Limits(**limits),  # type: ignore[arg-type]
+        limits=msgspec.convert(limits, Limits),
     )
 
 
@@ -288,7 +291,7 @@ class Raw:
             return True
 
 
-def until(condition, *, seconds: float = 10.0) -> None:  # type: ignore[no-untyped-def]
+def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
     """Wait until something is true."""
     deadline = time.monotonic() + seconds
     while not condition():

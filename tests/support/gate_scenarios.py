@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,7 @@ def in_flight(place: Path, seeded: str = "") -> None:
             clients = [Raw(gate.port) for _ in range(number)]
             for index, each in enumerate(clients):
                 each.post(f"{number}-{index}")
-            until(lambda number=number: old.active_writes == number)
+            until(partial(_active, old, number))
             assert client.counts().sides[0].writes == number
             clients[0].reset()
             time.sleep(0.1)
@@ -178,6 +179,10 @@ def in_flight(place: Path, seeded: str = "") -> None:
                 assert each.answer()[0] == 200
                 each.close()
             assert client.counts().sides[0].writes == 0
+
+
+def _active(server: Recorder, writes: int) -> bool:
+    return server.active_writes == writes
 
 
 def survives_kill(place: Path, seeded: str = "") -> None:
