@@ -365,6 +365,11 @@ class Gate:
         async with self._control:
             if self.state.phase is Phase.HOLDING:
                 self._let_go()
+        for client in list(self.clients):
+            if client.exchange is None:
+                client.transport.close()
+            else:
+                client.exchange.keep = False  # answered, then closed: nothing new is begun
         deadline = clock.monotonic() + 10.0
         while any(each.reads or each.writes for each in (self._upstream, *self._retired)):
             if clock.monotonic() > deadline:
