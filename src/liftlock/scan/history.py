@@ -101,39 +101,37 @@ class History:
         self.catalogue = catalogue
         self.old, self.new = catalogue.number(old), catalogue.number(new)
         self.releases = catalogue.releases
+        # Kept per history, which lives as long as its scan.
+        self.surface = functools.cache(self._surface)
+        self.key = functools.cache(self._key)
+        self.path = functools.cache(self._path)
+        self.parameter = functools.cache(self._parameter)
 
     @functools.cached_property
     def _segments(self) -> frozenset[str]:
         """The last names of all paths of all releases."""
         return frozenset(key.rpartition(".")[2] for key in self.catalogue.coded("api").events)
 
-    def surface(self, release: int) -> Surface:
-        """The Python API of a release, by its number."""
-        return self._surface(release)
-
-    @functools.cache  # noqa: B019 - a history lives as long as its scan
     def _surface(self, release: int) -> Surface:
+        """The Python API of a release, by its number."""
         return Surface(Table(self.catalogue.coded("api"), release))  # type: ignore[arg-type]  # looked up only
 
     def existence(self, holds: Callable[[int], bool]) -> Existence:
         """What a question to a release says."""
         return Existence(holds, self.old, self.new, self.releases)
 
-    @functools.cache  # noqa: B019
-    def key(self, section: str, key: str) -> Existence:
+    def _key(self, section: str, key: str) -> Existence:
         """The existence of a plain key."""
         coded = self.catalogue.coded(section)
         return self.existence(lambda number: coded.fact(key, number) is not None)
 
-    @functools.cache  # noqa: B019
-    def path(self, path: str) -> Existence:
+    def _path(self, path: str) -> Existence:
         """The existence of an access path of the Python API."""
         if path.rpartition(".")[2] not in self._segments:
             return self.existence(lambda _: False)
         return self.existence(lambda number: self.surface(number).canonical(path) is not None)
 
-    @functools.cache  # noqa: B019
-    def parameter(self, path: str, name: str) -> Existence:
+    def _parameter(self, path: str, name: str) -> Existence:
         """The existence of a named parameter of a callable."""
         return self.existence(lambda number: name in named_parameters(self.surface(number), path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -357,7 +358,7 @@ class Judge:
             before = old.get(each.name)
             if before is not None and before.required:
                 continue  # the call was wrong already, or its arguments are not all seen
-            existed = self.history.existence(lambda number, name=each.name: self._requires(number, path, name))  # type: ignore[misc]  # bound per turn
+            existed = self.history.existence(functools.partial(self._requires, path=path, name=each.name))
             judgement = Judgement(
                 code="LL206", verdict=Verdict.BREAKS, symbol=f"{path}({each.name}=)", confidence=Confidence.LIKELY,
                 message=f"{path} requires {each.name}", changed_in=existed.added_in, replacement=f"{each.name}=",

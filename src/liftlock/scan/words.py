@@ -38,6 +38,8 @@ class Words:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self._history = judge.history
+        self._children = functools.cache(self._below)
+        self.endpoint = functools.cache(self._endpoint)
 
     @functools.cached_property
     def roots(self) -> frozenset[str]:
@@ -90,8 +92,7 @@ class Words:
         return path == "" or any(key.startswith(f"{path} ") and key[len(path) + 1 :].islower() and " " not in key[
             len(path) + 1 :] and not key[len(path) + 1 :].startswith("-") for key in self._children(path))  # fmt: skip
 
-    @functools.cache  # noqa: B019 - lives as long as its scan
-    def _children(self, path: str) -> tuple[str, ...]:
+    def _below(self, path: str) -> tuple[str, ...]:
         return tuple(key for key in self._keys if key.startswith(f"{path} "))
 
     def _takes(self, path: str, word: str, following: str | None) -> int:
@@ -223,8 +224,7 @@ class Words:
                 if self._history.key("rest", key).in_new}  # fmt: skip
         return frozenset(paths - kept)
 
-    @functools.cache  # noqa: B019
-    def endpoint(self, path: str) -> Judgement | None:
+    def _endpoint(self, path: str) -> Judgement | None:
         """A whole path, `/api/2.0/mlflow/experiments/list`, without host and query."""
         keys = [key for pattern, key in self._templates if pattern.match(path)]
         flags = [self._history.key("rest", key) for key in keys]
