@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from liftlock.model.secret import Secret
 from tests.support.deployment import Deployment
 from tests.support.stub_release import NEW, OLD
 
-DATABASE, ADMIN, PASSPHRASE = "canary-database-7d1f", "canary-admin-4c2e", "canary-passphrase-9b3a"
+# New in each run: the process list of the machine holds those of other runs too.
+DATABASE, ADMIN, PASSPHRASE = (f"canary-{what}-{uuid.uuid4().hex[:8]}" for what in ("database", "admin", "passphrase"))
 CANARIES = (DATABASE, ADMIN, PASSPHRASE)
 # Where a secret has to be: the secrets file, the ini a server reads (the person's and private copies), databases.
 ALLOWED = {"secrets.env", "basic_auth.ini"}

@@ -44,7 +44,7 @@ def _hear() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-_SCHEMA = "import sys; from mlflow._database import migrate; migrate(sys.argv[1], sys.argv[2])"
+_SCHEMA = "import sys; from mlflow._database import migrate; migrate(sys.stdin.read(), 'tracking')"
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Deployment:
         """Databases at the old release's head with a few rows, an artifact, a running server, liftlock.toml."""
         python = stub_release.old_python()
         stub_release.make_cache(self.directory / "cache")
-        subprocess.run([python, "-c", _SCHEMA, self.tracking, "tracking"], check=True, timeout=60)
+        subprocess.run([python, "-c", _SCHEMA], input=self.tracking, text=True, check=True, timeout=60)
         self._fill()
         note = self.directory / "mlartifacts" / "1" / "r1" / "artifacts" / "note.txt"
         note.parent.mkdir(parents=True)
