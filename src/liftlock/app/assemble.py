@@ -68,7 +68,7 @@ def upgrade_steps(site: Site, plan: Plan, heads: Heads, config: Config, original
             site,
             title="record the new release in liftlock.toml",
             before=original,
-            after=lambda context: upgraded_text(config, target, new_python(context), keep_jobs_off(plan.jump)),
+            after=lambda context: upgraded_text(config, target, new_python(context), keep_jobs_off(plan.jump, config)),
         )
     )
     return tuple(available[step.name] for step in plan.steps)

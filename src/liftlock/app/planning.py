@@ -7,6 +7,7 @@ from pathlib import Path
 from liftlock import clock, files
 from liftlock.app.sites import keep_jobs_off
 from liftlock.app.workspace import Workspace
+from liftlock.describe.config import Config
 from liftlock.errors import Refused, UsageError
 from liftlock.model.codec import from_json, to_json
 from liftlock.model.deployment import Deployment, Role
@@ -78,7 +79,7 @@ def make_plan(
             artifact_bytes=artifact_bytes(workspace),
             target_cached=True,  # it has just been built, to read its migrations
             new_starts_in=environment.proof.start_seconds if environment.proof else None,
-            notes=_notes(jump),
+            notes=_notes(jump, workspace.config),
         )
     )
     directory = files.private_directory(workspace.state / "plans")
@@ -129,10 +130,10 @@ def last_rehearsal(workspace: Workspace, jump: Jump) -> Rehearsed | None:
     return max((each for each in found if each.jump == jump), key=lambda each: each.at, default=None)
 
 
-def _notes(jump: Jump) -> tuple[str, ...]:
-    if keep_jobs_off(jump):
+def _notes(jump: Jump, config: Config) -> tuple[str, ...]:
+    if keep_jobs_off(jump, config):
         return (
-            f"job execution, new since {jump.source}, stays off (it costs 9 to 12 processes and 1.5 to 3 GB); "
+            "job execution, on by default since 3.9, stays off (it costs 9 to 12 processes and 1.5 to 3 GB); "
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION in server.environment turns it on",
         )
     return ()

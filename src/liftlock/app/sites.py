@@ -10,6 +10,7 @@ from liftlock.app.workspace import Workspace
 from liftlock.artifacts.local import LocalArtifacts
 from liftlock.backup.create import Sources
 from liftlock.describe import options
+from liftlock.describe.config import Config
 from liftlock.describe.launch import Overrides, server_spec
 from liftlock.describe.secrets import references as secret_names
 from liftlock.model.deployment import Role
@@ -21,7 +22,7 @@ from liftlock.steps.site import Site
 from liftlock.stores.interface import Store
 
 # From this release on a server runs jobs in 9 to 12 further processes (1.5 to 3 GB) unless told not to.
-_JOBS_SINCE = Release(version="3.5.0")
+_JOBS_ON_SINCE = Release(version="3.9.0")
 _JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 _PASSPHRASE = "MLFLOW_CRYPTO_KEK_PASSPHRASE"  # noqa: S105 - the name of a variable
 
@@ -29,7 +30,7 @@ _PASSPHRASE = "MLFLOW_CRYPTO_KEK_PASSPHRASE"  # noqa: S105 - the name of a varia
 def live_site(workspace: Workspace, jump: Jump, old_server: Handle | None) -> Site:
     """The deployment itself."""
     config = workspace.config
-    extra = keep_jobs_off(jump)
+    extra = keep_jobs_off(jump, config)
 
     def spec(python: Path, release: Release) -> ServerSpec:
         added = extra if release == jump.target else {}
@@ -60,7 +61,7 @@ def rehearsal_site(workspace: Workspace, jump: Jump, directory: Path, port: int)
     overrides = Overrides(
         stores={role: store.uri for role, store in scratch.items()},
         artifacts_destination=str(directory / "artifacts"),
-        environment=keep_jobs_off(jump),
+        environment=keep_jobs_off(jump, config),
         directory=directory,
     )
 
@@ -103,9 +104,14 @@ def artifacts_destination(workspace: Workspace) -> str | None:
     return roots[0] if roots else None
 
 
-def keep_jobs_off(jump: Jump) -> dict[str, str]:
-    """A release without job execution goes to one with it: it stays off, as it was, until the operator wants it."""
-    return {_JOBS: "false"} if jump.source < _JOBS_SINCE <= jump.target else {}
+def keep_jobs_off(jump: Jump, config: Config) -> dict[str, str]:
+    """Job execution, on by default since 3.9 (it exists since 3.5), stays off as it was, unless the operator said.
+
+    What liftlock.toml sets is never overruled.
+    """
+    if _JOBS in config.server.environment or not jump.source < _JOBS_ON_SINCE <= jump.target:
+        return {}
+    return {_JOBS: "false"}
 
 
 def free_port() -> int:
