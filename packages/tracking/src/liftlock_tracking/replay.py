@@ -208,19 +208,30 @@ class Replay:
         self._known[prov] = real
         return None
 
+    def _found_or_created(
+        self, call: dict[str, Any], prov: str, search: tuple[str, str, str], create: tuple[str, str]
+    ) -> Any:
+        """What an earlier sending made, found by its tag, else made now: a Reply under the creation's key, or Refused.
+
+        `search` is verb, endpoint and key of the list it answers; `create` is endpoint and key of what it answers.
+        """
+        body = json.loads(self.resolve(json.dumps(call["body"], ensure_ascii=False)))
+        if self._state.sent(prov):
+            verb, endpoint, listed = search
+            question = {"experiment_ids": [body["experiment_id"]], "filter": f"tags.`{SPOOL_TAG}` = '{prov}'"}
+            found = self._send(verb, API + endpoint, question)
+            if isinstance(found, Reply) and found.body.get(listed):
+                return Reply({create[1]: found.body[listed][0]})
+        body["tags"] = [*body.get("tags", []), {"key": SPOOL_TAG, "value": prov}]
+        return self._create(create[0], body, prov)
+
     def _create_model(self, call: dict[str, Any]) -> Optional[str]:
         prov = str(call["p"])
         if self._state.bound(prov) is not None:
             return None
-        body = json.loads(self.resolve(json.dumps(call["body"], ensure_ascii=False)))
-        answer: Any = None
-        if self._state.sent(prov):
-            question = {"experiment_ids": [body["experiment_id"]], "filter": f"tags.`{SPOOL_TAG}` = '{prov}'"}
-            found = self._send("POST", API + "logged-models/search", question)
-            if isinstance(found, Reply) and found.body.get("models"):
-                answer = Reply({"model": found.body["models"][0]})
-        body["tags"] = [*body.get("tags", []), {"key": SPOOL_TAG, "value": prov}]
-        answer = answer or self._create("logged-models", body, prov)
+        answer = self._found_or_created(
+            call, prov, ("POST", "logged-models/search", "models"), ("logged-models", "model")
+        )
         if isinstance(answer, Refused):
             return self._unborn(prov, "model", answer.reason)
         model = answer.body["model"]
@@ -235,15 +246,7 @@ class Replay:
         prov = str(call["p"])
         if self._state.bound(prov) is not None:
             return None
-        body = json.loads(self.resolve(json.dumps(call["body"], ensure_ascii=False)))
-        answer: Any = None
-        if self._state.sent(prov):
-            question = {"experiment_ids": [body["experiment_id"]], "filter": f"tags.`{SPOOL_TAG}` = '{prov}'"}
-            found = self._send("GET", API + "traces", question)
-            if isinstance(found, Reply) and found.body.get("traces"):
-                answer = Reply({"trace_info": found.body["traces"][0]})
-        body["tags"] = [*body.get("tags", []), {"key": SPOOL_TAG, "value": prov}]
-        answer = answer or self._create("traces", body, prov)
+        answer = self._found_or_created(call, prov, ("GET", "traces", "traces"), ("traces", "trace_info"))
         if isinstance(answer, Refused):
             return self._unborn(prov, "trace", answer.reason)
         trace = answer.body["trace_info"]
