@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import os
 import re
 import subprocess
 import tomllib
@@ -162,8 +163,14 @@ def _python(text: str) -> list[str]:
 
 
 def _make(text: str) -> list[str]:
+    # Started from a `make` of ours it would announce the directories it enters and leaves.
+    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     printed = subprocess.run(
-        ["make", "-f", "-", "show"], input=text + "\nshow:\n\t@echo $(MLFLOW_VERSION)\n", text=True, capture_output=True
+        ["make", "--no-print-directory", "-f", "-", "show"],
+        input=text + "\nshow:\n\t@echo $(MLFLOW_VERSION)\n",
+        text=True,
+        capture_output=True,
+        env=alone,
     )
     return [printed.stdout.split()[-1], *_text(re.sub(r"^#.*", "", text, flags=re.M))]
 
