@@ -1,12 +1,12 @@
 """What a database must be able to do while people keep writing to it: the interface under an online upgrade.
 
 Words: *blue* is the database that serves now, *green* the one that will. Both are of one engine. Blue's triggers log
-the key of every row that is inserted, updated (the key before and the key after) or deleted; what is applied to green is
-always the current state of such rows, never an operation. So order, repetition and crashes do not matter.
+the key of every row that is inserted, updated (the key before and the key after) or deleted; what is applied to
+green is always the current state of such rows, never an operation. So order, repetition and crashes do not matter.
 The rules (I1 to I10 of `docs/explanation/online-upgrade.md`) that this interface is about: the triggers are in place
-before anything is copied (I1); log and rows are read in one view (I2); a log entry is consumed as an exact set, never by a
-cursor (I3), and only after what it stands for was committed in green (I4); an update logs both keys (I5); a fence
-stands inside the database (I9).
+before anything is copied (I1); log and rows are read in one view (I2); log entries are consumed as an exact set, never
+by a cursor (I3), and only after what they stand for was committed in green (I4); an update logs both keys (I5); a
+fence stands inside the database (I9).
 
 Everything liftlock puts into a database is named so that `stores` hides it: from facts, columns, fingerprints,
 schema dumps, snapshots and copies. `release` removes it without a trace.
@@ -23,7 +23,7 @@ from liftlock.model.progress import Observer, silent
 from liftlock.stores.interface import Store
 
 Key = tuple[Any, ...]
-"""Values of a table's primary key, in key order, in the engine's own exact form (SQLite: as stored; PostgreSQL: text)."""
+"""Values of a primary key, in key order, in the engine's own exact form (SQLite: as stored; PostgreSQL: text)."""
 
 Row = tuple[Any, ...]
 """Values of a table's stored columns, in `Shape.columns` order, in the same exact form: what was read can be written
@@ -33,7 +33,7 @@ back without loss (NaN, -0.0, bytes, JSON text, 64-bit numbers) and equal values
 class Shape(Value, frozen=True):
     """One table: the columns that hold data of their own (generated ones left out), and those of its primary key.
 
-    `defaults` maps a column to the value a new row gets when none is named (None where that is NULL), in the exact form of Row.
+    `defaults` maps a column to the value a new row gets when none is named (None where that is NULL), as in a Row.
     `references` lists foreign keys as (columns, table referred to, its columns).
     """
 
@@ -75,7 +75,7 @@ class Target(Protocol):
     """
 
     def delete(self, table: str, columns: Sequence[str], values: Iterable[Key]) -> int:
-        """Delete the rows whose `columns` have one of these combinations of values (NULL is equal to NULL); how many."""
+        """Delete the rows whose `columns` have one of these combinations of values (NULL equals NULL); how many."""
         ...
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -96,8 +96,8 @@ class Target(Protocol):
 
 
 class Live(Protocol):
-    """Capture, fence, apply on one database. Every effect is named with `side_effect`, may be killed before or after, and
-    may be repeated. All methods raise StoreError (retryable where waiting helps).
+    """Capture, fence, apply on one database. Every effect is named with `side_effect`, may be killed before or after,
+    and may be repeated. All methods raise StoreError (retryable where waiting helps).
     """
 
     store: Store
@@ -144,8 +144,8 @@ class Live(Protocol):
 
     def fence(self, label: str, *, seconds: float, patience: float) -> AbstractContextManager[View]:
         """Keep everybody out: wait at most `patience` seconds for writers in a transaction, then, in one transaction
-        that is committed when the block ends (rolled back when it raises), refuse every write that does not come through
-        `applying`, and give a view of all that is left in the log.
+        that is committed when the block ends (rolled back when it raises), refuse every write that does not come
+        through `applying`, and give a view of all that is left in the log.
 
         The fence falls by itself `seconds` after it was put up, by the database's clock, unless `fence_for_good`
         follows: an orchestrator that died must not keep people out. Refused writers get an error that says `label`.
