@@ -20,25 +20,19 @@ from liftlock.app.workspace import Workspace
 from liftlock.describe.launch import server_spec
 from liftlock.effects import side_effect
 from liftlock.errors import LiftlockError, Refused
-from liftlock.files import PRIVATE_FILE, private_directory, write_atomic
+from liftlock.files import PRIVATE_FILE, private_directory
 from liftlock.gate import state
 from liftlock.gate.client import GateClient
+from liftlock.gate.installed import RECORD, Installed
+from liftlock.gate.installed import load as load_record
+from liftlock.gate.installed import save as save_record
 from liftlock.gate.model import Address, GateError
 from liftlock.gate.protocol import Reply
-from liftlock.model.codec import Value, from_json, to_json
 from liftlock.proc import spawn
 from liftlock.releases.proof import free_port
 
-_RECORD = "installed.json"
-_SETTINGS = ("control.sock", "lock", "state.json", _RECORD)
+_SETTINGS = ("control.sock", "lock", "state.json", RECORD)
 _START = 15.0
-
-
-class Installed(Value, frozen=True):
-    """Where clients connect (the gate) and where the server listens behind it."""
-
-    public: Address
-    private: Address
 
 
 def directory(workspace: Workspace) -> Path:
@@ -48,10 +42,7 @@ def directory(workspace: Workspace) -> Path:
 
 def installed(workspace: Workspace) -> Installed | None:
     """What `install` recorded, or None."""
-    try:
-        return from_json((workspace.config.state_directory / "gate" / _RECORD).read_bytes(), Installed)
-    except FileNotFoundError:
-        return None
+    return load_record(workspace.config.state_directory / "gate")
 
 
 def install(workspace: Workspace, *, port: int | None = None) -> Reply:
@@ -71,8 +62,7 @@ def install(workspace: Workspace, *, port: int | None = None) -> Reply:
         private=Address(host="127.0.0.1", port=port or free_port()),
     )
     with workspace.lock("gate install"):
-        with side_effect("record gate"):
-            write_atomic(place / _RECORD, to_json(record, indent=2) + "\n")
+        save_record(place, record)
         if not _behind(workspace, record):
             _stop(workspace)
         _start(workspace, place, record)

@@ -56,7 +56,8 @@ class Workspace:
         """What runs the server."""
         from liftlock.runtimes.process import ProcessRuntime
 
-        return ProcessRuntime(self.state)
+        slot = self.config.server.slot
+        return ProcessRuntime(self.state / "servers" / slot if slot else self.state)
 
     @functools.cached_property
     def environments(self) -> Environments:

@@ -30,7 +30,11 @@ RUNTIMES = ("process",)
 
 
 class ServerSection(Value, frozen=True):
-    """How the tracking server is run. `arguments` follow `mlflow server` (host, port, workers, stores, app apart)."""
+    """How the tracking server is run. `arguments` follow `mlflow server` (host, port, workers, stores, app apart).
+
+    `slot` names which of liftlock's places for a running server is the live one: an online upgrade runs two servers
+    side by side, and afterwards the other place is live. Empty where there was none.
+    """
 
     release: str
     python: str
@@ -43,6 +47,7 @@ class ServerSection(Value, frozen=True):
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = msgspec.field(default_factory=dict)
     public_names: tuple[str, ...] = ()
+    slot: str = ""
 
 
 class StoresSection(Value, frozen=True):
@@ -179,7 +184,7 @@ class Config(Value, frozen=True):
         for section, value in self._sections().items():
             table = tomlkit.table()
             for key, entry in to_builtins(value).items():
-                if entry is None or entry in ([], {}):
+                if entry is None or entry in ([], {}, ""):
                     continue
                 item = tomlkit.item(entry)
                 if isinstance(entry, list) and len(str(entry)) > 90:
@@ -300,6 +305,7 @@ def _check_values(config: Config, place: _Places) -> None:
         (server.workers is None or server.workers >= 1, "server", "workers", "must be at least 1"),
         (bool(server.host.strip()), "server", "host", "must not be empty"),
         (bool(server.python.strip()), "server", "python", "must not be empty"),
+        (not server.slot or server.slot.isalnum(), "server", "slot", "must be letters and digits"),
         (bool(config.stores.tracking.strip()), "stores", "tracking", "must not be empty"),
         (backup.keep_last >= 1, "backup", "keep_last", "must be at least 1"),
         (backup.keep_days >= 0, "backup", "keep_days", "must not be negative"),
