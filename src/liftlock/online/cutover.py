@@ -1,8 +1,8 @@
 """Move everybody from the source's server to the sink's, in one hold of the gate, or not at all.
 
 hold writes at the gate -> wait until none is in flight -> fence the source (I9) and, in the same transaction, read
-what is left of its log -> apply it, read it back, move the sequences -> compare-and-set at the gate: the one commit
-point. Before it, whatever goes wrong takes the fence away and then lets the gate go, to the old side. After it, the
+what is left of its log -> apply it, read it back, move the sequences, open the sink if it was fenced ->
+compare-and-set at the gate: the one commit point. Before it, whatever goes wrong takes the fence away and then lets the gate go, to the old side. After it, the
 fence is made to last. If we die in between, the gate's lease runs out and so does the fence, by their own clocks.
 """
 
@@ -40,7 +40,7 @@ class Limits(Value, frozen=True):
 
 
 class Held(Value, frozen=True):
-    """A committed cut-over: seconds writes were held in the attempt that succeeded, its parts, and how often it took."""
+    """A committed cut-over: seconds writes were held in the attempt that succeeded, its parts, and how many tries."""
 
     seconds: float
     drained: float
@@ -103,11 +103,12 @@ class CutOver:
             with holding(self.gate, generation, holder=self.holder) as lease:
                 client.drain(lease.generation, limit=self.limits.drain)
                 drained = clock.monotonic()
+                closed = [flow for flow in self.flows if flow.sink.fenced()]
                 try:
                     fenced, applied, keys, tokens = self._final(began)
                     self._commit(client, lease, began)
                 except BaseException:
-                    self._let_go()
+                    self._let_go(closed)
                     raise
                 ended = clock.monotonic()
         for flow, token in zip(self.flows, tokens, strict=True):
@@ -139,6 +140,7 @@ class CutOver:
         for flow, prepared in zip(self.flows, last, strict=True):
             flow.finish(prepared)
             flow.sink.advance(flow.source.sequences())
+            flow.sink.unfence()
         return fenced, clock.monotonic(), sum(each.keys for each in last), [each.token for each in last]
 
     def _commit(self, client: GateClient, lease: Lease, began: float) -> None:
@@ -170,7 +172,7 @@ class CutOver:
                     ) from error
                 clock.sleep(0.05)
 
-    def _let_go(self) -> None:
+    def _let_go(self, closed: Sequence[Flow]) -> None:
         try:
             if self.committed():
                 return
@@ -182,3 +184,5 @@ class CutOver:
         for flow in self.flows:
             with contextlib.suppress(StoreError):  # it falls by itself soon
                 flow.source.unfence()
+        for flow in closed:
+            flow.sink.fence_for_good(self.label)

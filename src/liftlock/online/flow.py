@@ -84,7 +84,7 @@ class Flow:
         return Prepared(self.rules.read(view), view.token, keys)
 
     def finish(self, prepared: Prepared) -> None:
-        """Apply a delta and read it back, in one transaction. Raises Mismatch or StoreError: nothing was applied then."""
+        """Apply a delta and read it back, in one go. Raises Mismatch or StoreError: then nothing was applied."""
         if not prepared.keys:
             return
         replacement = self.rules.expected(prepared.delta)

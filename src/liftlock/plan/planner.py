@@ -13,14 +13,11 @@ from liftlock.model.plan import Plan, PlannedStep, Strategy
 from liftlock.model.release import JumpKind
 from liftlock.plan.estimates import estimate, total
 from liftlock.plan.situation import Situation
-from liftlock.plan.strategies import in_place, standard
+from liftlock.plan.strategies import in_place, online, standard
 
 # Best first.
-_BUILT: tuple[ModuleType, ...] = (in_place, standard)
-_LATER = {
-    Strategy.ONLINE: "this version of liftlock has no gate yet",
-    Strategy.ROLLING: "this version of liftlock has no gate yet",
-}
+_BUILT: tuple[ModuleType, ...] = (in_place, online, standard)
+_LATER = {Strategy.ROLLING: "this version of liftlock moves all traffic at once"}
 
 
 def plan(situation: Situation) -> Plan:
@@ -93,6 +90,8 @@ def _reasons(situation: Situation, strategy: Strategy) -> tuple[str, ...]:
             said.append(f"{len(revisions)} {role} migrations, to {revisions[-1]}")
     if strategy is Strategy.IN_PLACE:
         said.append("no migration lies between the releases, so a restart is enough")
+    elif strategy is Strategy.ONLINE:
+        said.append("the schema changes: a second database is migrated and kept equal, writes are held for the switch")
     elif situation.wanted is None:
         said.append("the schema changes, so writes are held while it is migrated")
     return tuple(said)

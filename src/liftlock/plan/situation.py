@@ -28,7 +28,8 @@ class Situation(Value, frozen=True):
     """The deployment, the jump with the revisions to run, and what was measured.
 
     `foreign_revision` is the revision of a database that the target does not know (it was written by a newer
-    release), or None. `wanted` is the strategy asked for, None for the best one.
+    release), or None. `wanted` is the strategy asked for, None for the best one. `gate` says whether a gate stands in
+    front of the server, `online_obstacles` why the databases could not be upgraded online.
     """
 
     now: datetime
@@ -41,4 +42,6 @@ class Situation(Value, frozen=True):
     target_cached: bool = False
     old_starts_in: float | None = None
     new_starts_in: float | None = None
+    gate: bool = False
+    online_obstacles: tuple[str, ...] = msgspec.field(default_factory=tuple)
     notes: tuple[str, ...] = msgspec.field(default_factory=tuple)

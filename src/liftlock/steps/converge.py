@@ -1,0 +1,36 @@
+"""Bring the other side to where this one is, while people write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from liftlock.engine.interface import BaseStep, Context, Payload, Probe
+from liftlock.online.control import Control
+from liftlock.online.converge import Pace, converge
+from liftlock.online.flow import Flow
+
+Flows = Callable[[Context], tuple[Flow, ...]]
+
+
+class Converge(BaseStep):
+    """Epochs until hardly anything is left; more of them follow until the cut-over."""
+
+    def __init__(self, flows: Flows, pace: Callable[[], Pace], control: Control, *, name: str, title: str) -> None:
+        self.flows = flows
+        self.pace = pace
+        self.control = control
+        self.name = name
+        self.title = title
+
+    def probe(self, context: Context) -> Probe:
+        """Where the last one stopped does not matter."""
+        return Probe.NOT_STARTED
+
+    def run(self, context: Context) -> None:
+        """May take as long as people write quickly; can be paused."""
+        keys = converge(self.flows(context), self.pace(), self.control, observer=context.observer)
+        context.note(self.name, {"keys": keys})
+
+    def result(self, context: Context) -> Payload:
+        """How many rows came over."""
+        return context.noted(self.name) or {}
