@@ -20,7 +20,10 @@ class Who(enum.StrEnum):
 
 
 class Behaviour(Value, frozen=True):
-    """One change. `action` is what to do about it; `evidence` a section and key of the catalogue that came with it."""
+    """One change. `action` is what to do about it; `evidence` a section and key of the catalogue that came with it.
+
+    `rule` is the code under which a scan finds code that depends on it; empty when nothing written shows it.
+    """
 
     since: str
     title: str
@@ -28,6 +31,7 @@ class Behaviour(Value, frozen=True):
     who: Who
     source: str
     evidence: tuple[str, str] | None = None
+    rule: str = ""
 
     @property
     def release(self) -> Release:
@@ -56,6 +60,11 @@ def parse(text: str, name: str) -> tuple[Behaviour, ...]:
     for entry in entries:
         Release.parse(entry.since)
     return tuple(sorted(entries, key=lambda entry: entry.release))
+
+
+def of_rule(code: str) -> Behaviour:
+    """The change a rule of the scan stands for. Raises KeyError."""
+    return {entry.rule: entry for entry in load() if entry.rule}[code]
 
 
 def between(source: Release, target: Release) -> tuple[Behaviour, ...]:

@@ -36,7 +36,12 @@ class Effect(enum.StrEnum):
 
 
 class Break(Value, frozen=True):
-    """One break. `removed` is the first release without it, or the first that warns; `executed`: seen failing."""
+    """One break. `removed` is the first release without it, or the first that warns; `executed`: seen failing.
+
+    For those who change code: `rename` is the word that may stand instead of the last part of `path` (or of the first
+    of `parameters`), `safe` says that the meaning is then kept, `moved` is the whole path it has now. `also` are
+    patterns (`*` is any text) of further paths of which the row holds, where the catalogue says that they changed.
+    """
 
     kind: Kind
     path: str
@@ -47,6 +52,10 @@ class Break(Value, frozen=True):
     parameters: tuple[str, ...] = ()
     executed: bool = False
     note: str = ""
+    rename: str = ""
+    safe: bool = True
+    moved: str = ""
+    also: tuple[str, ...] = ()
 
     @property
     def release(self) -> Release:
@@ -54,16 +63,34 @@ class Break(Value, frozen=True):
         return Release(version=self.removed)
 
 
+class Never(Value, frozen=True):
+    """A command people write that no release ever had, and what they may have meant."""
+
+    path: str
+    replacement: str
+    source: str
+
+
 class _Table(Value, frozen=True, rename={"entries": "break"}):
     format: int
     entries: tuple[Break, ...]
+    never: tuple[Never, ...] = ()
 
 
 @functools.cache
 def load() -> tuple[Break, ...]:
     """All breaks, as the file has them."""
-    text = resources.files("liftlock.knowledge").joinpath("data/breaks.toml").read_text(encoding="utf-8")
-    return parse(text, "breaks.toml")
+    return parse(_text(), "breaks.toml")
+
+
+@functools.cache
+def never() -> tuple[Never, ...]:
+    """Commands that never were."""
+    return from_builtins(tomllib.loads(_text()), _Table).never
+
+
+def _text() -> str:
+    return resources.files("liftlock.knowledge").joinpath("data/breaks.toml").read_text(encoding="utf-8")
 
 
 def parse(text: str, name: str) -> tuple[Break, ...]:

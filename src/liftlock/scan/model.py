@@ -32,6 +32,11 @@ class Origin(enum.StrEnum):
     CURATED = "curated"
 
 
+def origin(note: object) -> Origin:
+    """Who says so, by whether there is a curated fact."""
+    return Origin.CURATED if note is not None else Origin.CATALOGUE
+
+
 class Surface(enum.StrEnum):
     """Where a use was written."""
 
@@ -69,6 +74,7 @@ class Judgement(Value, frozen=True):
     origin: Origin = Origin.CATALOGUE
     rename: str = ""  # the word that may stand instead of the one that was used, with the same meaning
     safe: bool = True
+    moved: str = ""  # the whole path under which the same thing is found in B
 
 
 class ScanFinding(Value, frozen=True):

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from liftlock.scan import overlay
+from liftlock.scan import facts
 from liftlock.scan.history import Existence
 from liftlock.scan.judge import Judge
-from liftlock.scan.model import Confidence, Judgement, Origin, Verdict
+from liftlock.scan.model import Confidence, Judgement, Verdict, origin
 
 _PLAIN = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*\Z")
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*")
@@ -117,15 +117,15 @@ class Words:
             return None
         if not existence.in_old and existence.in_new:
             return self._newer("LL303", f"mlflow {path}", existence)
-        note = overlay.of_command(path)
+        note = facts.of_command(path)
         judgement = self._removed("LL301", f"mlflow {path}", existence, note)
         return judgement
 
     def _never(self, path: str, first: int, number: int) -> list[JudgedWord]:
-        note = overlay.of_command(path)
+        note = facts.of_command(path)
         replacement = note.replacement if note is not None else self._near(path)
         judgement = Judgement(
-            code="LL302", verdict=Verdict.BROKEN, symbol=f"mlflow {path}", origin=_origin(note),
+            code="LL302", verdict=Verdict.BROKEN, symbol=f"mlflow {path}", origin=origin(note),
             message=f"no release of MLflow has the command mlflow {path}", replacement=replacement,
         )  # fmt: skip
         return [JudgedWord(judgement, first, number + 1)]
@@ -157,13 +157,13 @@ class Words:
         if existence.in_old and existence.in_new:
             return []
         symbol = f"mlflow {key}"
-        note = overlay.of_option(key)
+        note = facts.of_option(key)
         judgement: Judgement | None
         if not existence.ever:
             if not option.startswith("--"):
                 return []  # bundled short options, or an argument such as -1
             judgement = Judgement(
-                code="LL305", verdict=Verdict.BROKEN, symbol=symbol, origin=_origin(note),
+                code="LL305", verdict=Verdict.BROKEN, symbol=symbol, origin=origin(note),
                 message=f"no release of MLflow has {option} for mlflow {path}".rstrip(),
                 replacement=note.replacement if note is not None else "",
             )  # fmt: skip
@@ -181,7 +181,7 @@ class Words:
             message=f"{symbol} does not exist in {old}; {existence.added_in} added it",
         )  # fmt: skip
 
-    def _removed(self, code: str, symbol: str, existence: Existence, note: overlay.Note | None) -> Judgement | None:
+    def _removed(self, code: str, symbol: str, existence: Existence, note: facts.Note | None) -> Judgement | None:
         if existence.later or not existence.removed_in:
             source = self._history.releases[self._history.new]
             return Judgement(
@@ -193,7 +193,7 @@ class Words:
         return Judgement(
             code=code, verdict=Verdict.BREAKS if existence.in_old else Verdict.BROKEN, symbol=symbol,
             message=f"{symbol} was removed in {existence.removed_in}{how}", changed_in=existence.removed_in,
-            replacement=note.replacement if note is not None else "", origin=_origin(note),
+            replacement=note.replacement if note is not None else "", origin=origin(note),
             rename=note.rename if note is not None else "", safe=note.safe if note is not None else True,
         )  # fmt: skip
 
@@ -231,7 +231,7 @@ class Words:
         if any(each.in_new for each in flags):
             return None
         rest = re.sub(r"^/(?:ajax-)?api/\d\.\d/", "", path)
-        note = overlay.of_endpoint(rest)
+        note = facts.of_endpoint(path)
         if not keys:
             tail = rest.removeprefix("preview/").removeprefix("mlflow/")
             if not re.fullmatch(r"[a-z][a-z-]*/[a-z][a-z-]*", tail) or _FOREIGN.match(tail):
@@ -241,21 +241,17 @@ class Words:
             return Judgement(
                 code="LL402", verdict=Verdict.BROKEN, symbol=path, confidence=Confidence.LIKELY,
                 message=f"no release of MLflow serves {path}", replacement=note.replacement if note else "",
-                origin=_origin(note),
+                origin=origin(note),
             )  # fmt: skip
         existence = max(flags, key=lambda each: each.last() or -1)
         if rest.startswith("preview/"):
-            note = overlay.of_endpoint("preview/")
+            note = facts.of_endpoint(path)
         if existence.later or not existence.removed_in:
             return None
         how = " already" if existence.gone_before else ""
         return Judgement(
             code="LL401", verdict=Verdict.BREAKS if existence.in_old else Verdict.BROKEN, symbol=path,
             message=f"{path} was removed in {existence.removed_in}{how}", changed_in=existence.removed_in,
-            replacement=note.replacement if note is not None else "", origin=_origin(note),
+            replacement=note.replacement if note is not None else "", origin=origin(note),
             rename=note.rename if note is not None else "", safe=note.safe if note is not None else True,
         )  # fmt: skip
-
-
-def _origin(note: overlay.Note | None) -> Origin:
-    return Origin.CURATED if note is not None else Origin.CATALOGUE

@@ -6,8 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+from liftlock.scan.arguments import Call, Judged
 from liftlock.scan.hits import Hit, Tools
-from liftlock.scan.judge import Call, Judged
 from liftlock.scan.model import Confidence, Judgement, Verdict
 from liftlock.scan.python import objects
 from liftlock.scan.python.infer import Foreign, Inference, Name, Object, Value
@@ -291,7 +291,7 @@ class Uses:
             len(call.args), tuple(each.arg for each in call.keywords if each.arg),
             any(isinstance(each, ast.Starred) for each in call.args), any(each.arg is None for each in call.keywords),
         )  # fmt: skip
-        return self._judge.accepts(f"{owner}.{judgement.rename}", given)
+        return self._judge.arguments.accepts(f"{owner}.{judgement.rename}", given)
 
     def _all_fit(self, name: str, judgement: Judgement) -> bool:
         """Whether the new name may stand for every use of an imported one."""
@@ -348,7 +348,7 @@ class Uses:
             positional += 1
         star = any(isinstance(each, ast.Starred) for each in node.args)
         call = Call(positional, tuple(keywords), star, starstar or shift == 1)
-        for judged in self._judge.call(path, call):
+        for judged in self._judge.arguments.judge(path, call):
             self._argument(judged, node, keywords, shift, call)
 
     def _argument(
