@@ -84,6 +84,13 @@ class Store(Protocol):
         """Remove a scratch store with all that is in it. Refuses anything `scratch` did not name. Idempotent."""
         ...
 
+    def discard(self, *, saved_as: str) -> None:
+        """Remove the whole database, whoever made it. `saved_as` names the verified backup set that holds its content.
+
+        Raises Refused without one. Idempotent.
+        """
+        ...
+
     def exists(self) -> bool:
         """Whether the database exists and can be opened."""
         ...

@@ -205,6 +205,16 @@ class PostgresqlStore:
             database.drop_leftovers(server, self.uri.database)
             database.drop(server, self.uri.database)
 
+    def discard(self, *, saved_as: str) -> None:
+        """Drop the database, ending whoever is still connected to it."""
+        if not saved_as:
+            raise Refused(
+                f"{redact(str(self.uri))} is in no verified backup", hint="Nothing is removed that was not saved."
+            )
+        with database.maintenance(self.uri) as server, side_effect("discard database"):
+            database.drop_leftovers(server, self.uri.database)
+            database.drop(server, self.uri.database)
+
     def schema_dump(self) -> str:
         """All schemas, tables, keys, indexes, views, triggers, functions, owners and grants as stable SQL."""
         with session(self.uri) as connection, snapshot_transaction(connection):

@@ -183,9 +183,15 @@ class SqliteStore:
         """Remove a scratch database with what SQLite left beside it."""
         if not _SCRATCH.search(self.path.name):
             raise Refused(f"{self.path} is no scratch database of liftlock", hint="Only scratch databases are dropped.")
-        with errors(self.path), side_effect("drop scratch database"):
-            for file in (self.path, *side_files(self.path), half_restored(self.path)):
-                file.unlink(missing_ok=True)
+        with side_effect("drop scratch database"):
+            self._remove()
+
+    def discard(self, *, saved_as: str) -> None:
+        """Remove the file with what SQLite left beside it."""
+        if not saved_as:
+            raise Refused(f"{self.path} is in no verified backup", hint="Nothing is removed that was not saved.")
+        with side_effect("discard database"):
+            self._remove()
 
     def tidy(self) -> None:
         """Drop triggers and log of a killed snapshot, remove private copies and half-written restores."""
@@ -210,6 +216,11 @@ class SqliteStore:
             names = [column[0] for column in cursor.description or ()]
             for row in cursor:
                 yield dict(zip(names, row, strict=True))
+
+    def _remove(self) -> None:
+        with errors(self.path):
+            for file in (self.path, *side_files(self.path), half_restored(self.path)):
+                file.unlink(missing_ok=True)
 
     @property
     def _view_prefix(self) -> str:
