@@ -1,0 +1,151 @@
+"""A database of a few rows at blue's schema that goes through the target release's own migrations.
+
+The empty schema is made once per upgrade (`prepare`) and copied for each use. SQLite's lie in memory (`/dev/shm`) where
+there is one, in a directory only its owner may read; PostgreSQL's are databases on blue's own server, copied from a
+template ahead of time (`prepare` again), so that the hold does not pay for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from liftlock.effects import side_effect
+from liftlock.errors import StoreError
+from liftlock.files import remove_tree
+from liftlock.knowledge.schema import VERSION_TABLES
+from liftlock.model.uri import Engine
+from liftlock.releases.tools import WarmWorker
+from liftlock.stores import sqlite_schema
+from liftlock.stores.interface import Store
+from liftlock.stores.live import Row, Shape
+from liftlock.stores.sqlite_connection import connect, errors, quote, reading
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the directory made in it is the owner's alone
+_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """Rows in green's schema, in the order of `Shape.columns`, and the counters after it (as `Live.sequences`)."""
+
+    rows: Mapping[str, Sequence[Row]]
+    sequences: Mapping[str, int] = field(default_factory=dict)
+
+
+class Scratch(Protocol):
+    """Takes rows through the migrations. All methods raise StoreError, `migrate` ReleaseError too."""
+
+    def prepare(self) -> None:
+        """Do ahead what can be done ahead. Idempotent; `migrate` does it itself where nobody did."""
+        ...
+
+    def migrate(self, rows: Mapping[str, Sequence[Row]], tables: Collection[str]) -> Migrated:
+        """All rows of green's `tables` after these rows of blue's tables went through the migrations alone."""
+        ...
+
+    def close(self) -> None:
+        """Remove everything, also what a killed process of the same name left. Idempotent."""
+        ...
+
+
+class SqliteScratch:
+    """Scratch files for a SQLite blue. `name` tells upgrades of the same database apart and is the same on a resume."""
+
+    def __init__(
+        self, blue: Store, name: str, worker: WarmWorker, shapes: Mapping[str, Shape], targets: Mapping[str, Shape],
+        *, directory: Path | None = None,
+    ) -> None:  # fmt: skip
+        assert blue.uri.engine is Engine.SQLITE
+        self._blue, self._worker, self._shapes, self._targets = blue, worker, shapes, targets
+        place = directory or (_SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else blue.uri.path.parent)
+        digest = hashlib.sha256(f"{os.getuid()} {blue.uri.path.resolve()} {name}".encode()).hexdigest()[:16]
+        self._directory = place / f"liftlock-scratch-{digest}"
+        self._template = self._directory / "template.db"
+        self._file = self._directory / "work.db"
+        self._ready = False
+
+    def prepare(self) -> None:
+        """Make the template, as `Scratch.prepare` says."""
+        if self._ready:
+            return
+        with side_effect("make scratch template"), errors(self._directory):
+            self.close()
+            self._directory.mkdir(mode=0o700)  # fails where somebody else was quicker
+            with reading(self._blue.uri.path) as source:
+                statements = [sql for _, _, _, sql in sqlite_schema.definitions(source)]
+                versions = {
+                    table: source.execute(f"SELECT version_num FROM {table}").fetchall()
+                    for table in sorted(VERSION_TABLES & set(sqlite_schema.table_names(source)))
+                }
+            with closing(connect(self._template, mode="rwc")) as target:
+                target.execute("BEGIN")
+                for statement in statements:
+                    target.execute(statement)
+                for table, rows in versions.items():
+                    target.executemany(f"INSERT INTO {table} VALUES (?)", rows)
+                target.execute("COMMIT")
+        self._ready = True
+
+    def migrate(self, rows: Mapping[str, Sequence[Row]], tables: Collection[str]) -> Migrated:
+        """As `Scratch.migrate` says."""
+        self.prepare()
+        with side_effect("migrate scratch"), errors(self._file):
+            self._remove()
+            shutil.copyfile(self._template, self._file)
+            self._file.chmod(0o600)
+            try:
+                with closing(connect(self._file, mode="rw")) as target:
+                    self._fill(target, rows)
+                self._worker.migrate(self._blue.uri.with_database(str(self._file)), self._blue.role, timeout=_TIMEOUT)
+                with closing(connect(self._file)) as source:
+                    return Migrated({table: self._read(source, table) for table in tables})
+            finally:
+                self._remove()
+
+    def close(self) -> None:
+        """As `Scratch.close` says."""
+        self._ready = False
+        if self._directory.exists():
+            if self._directory.stat().st_uid != os.getuid():
+                raise StoreError(f"{self._directory} belongs to somebody else", hint="Remove it, then try again.")
+            remove_tree(self._directory)
+
+    def _fill(self, target: sqlite3.Connection, rows: Mapping[str, Sequence[Row]]) -> None:
+        target.execute("PRAGMA synchronous = OFF")
+        target.execute("BEGIN")
+        for table, values in rows.items():
+            columns = self._shapes[table].columns
+            names, marks = ", ".join(map(quote, columns)), ", ".join("?" * len(columns))
+            target.executemany(f"INSERT INTO {quote(table)} ({names}) VALUES ({marks})", values)
+        target.execute("COMMIT")
+
+    def _read(self, source: sqlite3.Connection, table: str) -> list[Row]:
+        shape = self._targets[table]
+        order = ", ".join(map(quote, shape.key)) or "1"
+        return source.execute(
+            f"SELECT {', '.join(map(quote, shape.columns))} FROM {quote(table)} ORDER BY {order}"
+        ).fetchall()
+
+    def _remove(self) -> None:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
+
+
+def scratch(
+    blue: Store, name: str, worker: WarmWorker, shapes: Mapping[str, Shape], targets: Mapping[str, Shape]
+) -> Scratch:  # fmt: skip
+    """The scratch for blue's engine; `shapes` are blue's, `targets` green's. Nothing is made yet.
+
+    Raises StoreError where there is none for the engine.
+    """
+    if blue.uri.engine is Engine.SQLITE:
+        return SqliteScratch(blue, name, worker, shapes, targets)
+    raise StoreError(f"no scratch databases for {blue.uri.engine.value} yet")
