@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from liftlock import clock, files
+from liftlock.app.online import gate_stands, obstacles
 from liftlock.app.sites import keep_jobs_off
 from liftlock.app.workspace import Workspace
 from liftlock.describe.config import Config
@@ -19,6 +20,8 @@ from liftlock.plan.situation import Rehearsed, Situation
 from liftlock.releases.environment import Environment
 from liftlock.releases.index import Index
 from liftlock.releases.tools import Heads, ReleaseTools
+
+_SIDE_BY_SIDE = (None, Strategy.ONLINE)  # only then is it worth asking what stands in the way
 
 
 def choose_target(workspace: Workspace, to: str | None) -> Release:
@@ -78,6 +81,8 @@ def make_plan(
             rehearsed=last_rehearsal(workspace, jump),
             artifact_bytes=artifact_bytes(workspace),
             target_cached=True,  # it has just been built, to read its migrations
+            gate=gate_stands(workspace),
+            online_obstacles=obstacles(workspace, jump) if gate_stands(workspace) and strategy in _SIDE_BY_SIDE else (),
             new_starts_in=environment.proof.start_seconds if environment.proof else None,
             notes=_notes(jump, workspace.config),
         )

@@ -9,23 +9,40 @@ from liftlock.model.codec import Value, from_builtins
 from liftlock.model.deployment import Role
 from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.journal import RunState
-from liftlock.steps.written import changed_since
+from liftlock.steps.sides import Sides
+from liftlock.steps.written import HOUSEKEEPING, changed_since
 
 _LISTED = 20
 
 
 class WritesSince(Value, frozen=True):
-    """Changed tables (row counts before and now), and the newest runs and model versions made since."""
+    """Changed tables (row counts before and now), and the newest runs and model versions made since.
+
+    With `carried` (an online upgrade) the counts are the rows that may have changed, twice, and a rollback keeps them.
+    """
 
     opened_at: datetime | None
     tables: dict[str, tuple[int, int]]
     runs: tuple[str, ...]
     models: tuple[str, ...]
+    carried: bool = False
 
     @property
     def none(self) -> bool:
         """Whether nobody wrote."""
         return not self.tables
+
+
+def captured_since(both: Sides, state: RunState) -> WritesSince:
+    """What the new side's capture holds. Raises StoreError when it cannot be read."""
+    tables: dict[str, tuple[int, int]] = {}
+    for role, green in both.green.items():
+        with green.look() as view:
+            for table, keys in view.changed.items():
+                if keys and table not in HOUSEKEEPING:
+                    tables[f"{role.value}.{table}"] = (len(keys), len(keys))
+    cut = state.step("cut-over")
+    return WritesSince(opened_at=cut.ended_at if cut else None, tables=tables, runs=(), models=(), carried=True)
 
 
 def writes_since(workspace: Workspace, state: RunState) -> WritesSince:

@@ -90,8 +90,13 @@ def rehearsal_site(workspace: Workspace, jump: Jump, directory: Path, port: int)
 
 def sources(workspace: Workspace) -> Sources:
     """Everything that belongs to a backup set of the live deployment."""
+    return sources_of(workspace, workspace.stores)
+
+
+def sources_of(workspace: Workspace, stores: Mapping[Role, Store]) -> Sources:
+    """The same with other databases."""
     roots = {root: LocalArtifacts(Path(root)) for root in workspace.config.artifacts.roots if Path(root).is_dir()}
-    return _sources(workspace, workspace.stores, artifacts=roots)
+    return _sources(workspace, stores, artifacts=roots)
 
 
 def artifacts_destination(workspace: Workspace) -> str | None:

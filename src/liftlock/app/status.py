@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from liftlock.app.workspace import Workspace
 from liftlock.engine.lock import Owner
 from liftlock.errors import LiftlockError
+from liftlock.gate.client import GateClient
+from liftlock.gate.model import GateError
 from liftlock.model.codec import Value
 from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
+from liftlock.online.control import Control, Stand
+from liftlock.runtimes.interface import Handle
+from liftlock.runtimes.process import ProcessRuntime
 
 
 class RunLine(Value, frozen=True):
@@ -32,8 +38,16 @@ class StoreLine(Value, frozen=True):
     problem: str = ""
 
 
+class ProcessLine(Value, frozen=True):
+    """One process of ours: `role` is server, old server, new server, gate or upgrade."""
+
+    role: str
+    pid: int
+    at: str = ""
+
+
 class Status(Value, frozen=True):
-    """What `liftlock status` shows."""
+    """What `liftlock status` shows. `stand` is how far a running online upgrade is."""
 
     name: str
     release: str
@@ -46,6 +60,8 @@ class Status(Value, frozen=True):
     last_backup: str | None
     last_backup_verified: bool
     backups: int
+    processes: tuple[ProcessLine, ...] = ()
+    stand: Stand | None = None
 
 
 def status(workspace: Workspace) -> Status:
@@ -58,19 +74,45 @@ def status(workspace: Workspace) -> Status:
     last = sets[-1] if sets else None
     window = [state for state in runs if state.kind is RunKind.UPGRADE and state.outcome is not RunOutcome.PUT_BACK]
     server = workspace.server()
+    opened = next((state for state in reversed(runs) if state.outcome is RunOutcome.OPEN), None)
+    owner = workspace.holder()
     return Status(
         name=config.name,
         release=config.server.release,
         url=f"http://{config.server.host}:{config.server.port}",
         server_pid=server.pid if server else None,
         stores=tuple(_store(workspace, index) for index in range(len(workspace.stores))),
-        at_work=workspace.holder(),
-        open_run=next((_line(state) for state in reversed(runs) if state.outcome is RunOutcome.OPEN), None),
+        at_work=owner,
+        open_run=_line(opened) if opened else None,
         rollback_window=_line(window[-1]) if window and window[-1].outcome is RunOutcome.DONE else None,
         last_backup=last.id if last else None,
         last_backup_verified=last is not None and last.verified_at is not None,
         backups=len(sets),
+        processes=_processes(workspace, server, owner, side_by_side=opened is not None and "online" in opened.payload),
+        stand=Control(workspace.run_directory(opened)).stand() if opened and "online" in opened.payload else None,
     )
+
+
+def _processes(
+    workspace: Workspace, server: Handle | None, owner: Owner | None, *, side_by_side: bool
+) -> tuple[ProcessLine, ...]:
+    """Everything of ours that runs, found by record, never by name."""
+    found: list[ProcessLine] = []
+    if server is not None:
+        found.append(ProcessLine(role="server", pid=server.pid, at=f"{workspace.config.server.port}"))
+    if side_by_side:
+        for place in sorted((workspace.config.state_directory / "servers").glob("*/server.json")):
+            other = ProcessRuntime(place.parent).find()
+            if other is not None and other != server:
+                found.append(ProcessLine(role="new server", pid=other.pid, at=place.parent.name))
+    socket = workspace.config.state_directory / "gate" / "control.sock"
+    if socket.exists():
+        with GateClient(socket) as client, suppress(GateError):
+            reply = client.status()
+            found.append(ProcessLine(role="gate", pid=reply.pid, at=f"{reply.state.phase}, to {reply.state.upstream}"))
+    if owner is not None:
+        found.append(ProcessLine(role="upgrade", pid=owner.pid, at=owner.doing))
+    return tuple(found)
 
 
 def _store(workspace: Workspace, index: int) -> StoreLine:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from liftlock.app import assemble, rehearse
+from liftlock.app import assemble, online, rehearse
 from liftlock.app.planning import build_target, require_unchanged
-from liftlock.app.since import WritesSince, writes_since
+from liftlock.app.since import WritesSince, captured_since, writes_since
 from liftlock.app.sites import live_site
 from liftlock.app.workspace import Workspace
 from liftlock.backup import catalog
 from liftlock.describe import config as configuration
+from liftlock.describe.config import Config
 from liftlock.engine.executor import Executor
 from liftlock.engine.interface import Payload, Step
 from liftlock.errors import NeedsPerson, Refused
@@ -19,8 +20,10 @@ from liftlock.model.codec import Value, from_builtins, from_json, to_builtins, t
 from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
 from liftlock.model.plan import Plan, Strategy
 from liftlock.model.progress import Observer, silent
+from liftlock.online.control import When
 from liftlock.releases.tools import ReleaseTools
 from liftlock.runtimes.interface import Handle
+from liftlock.steps.sides import Sides
 
 CONFIG = "liftlock.toml"
 PLAN = "plan.json"
@@ -38,8 +41,13 @@ class Summary(Value, frozen=True):
     write_hold_seconds: float | None
 
 
-def upgrade(workspace: Workspace, plan: Plan, *, observer: Observer = silent) -> Summary:
-    """Run exactly this plan. Raises Refused, PutBack or NeedsPerson; see `Executor.forward`."""
+def upgrade(
+    workspace: Workspace, plan: Plan, *, when: When | None = None, load: float = 1.0, observer: Observer = silent
+) -> Summary:
+    """Run exactly this plan. Raises Refused, PutBack or NeedsPerson; see `Executor.forward`.
+
+    `when` is the moment of an online upgrade's cut-over, `load` the share of time it may spend copying.
+    """
     with workspace.lock(f"upgrade to MLflow {plan.jump.target}") as owner:
         workspace.journal.verify()
         workspace.require_no_run()
@@ -59,6 +67,7 @@ def upgrade(workspace: Workspace, plan: Plan, *, observer: Observer = silent) ->
                 "to": plan.jump.target.version,
                 "strategy": plan.strategy.value,
                 "server": to_builtins(server),
+                **_chosen(workspace, plan, when, load),
             },
             {CONFIG: workspace.config.path.read_text("utf-8"), PLAN: to_json(plan)},
         )
@@ -102,11 +111,14 @@ def preview_rollback(workspace: Workspace) -> tuple[RunState, WritesSince]:
     """The upgrade a rollback would take back, and what was written since. Raises Refused when there is none."""
     workspace.journal.verify()
     state = _to_roll_back(workspace)
+    if "online" in state.payload:
+        return state, captured_since(_sides(workspace, state), state)
     return state, writes_since(workspace, state)
 
 
 def rollback(workspace: Workspace, *, observer: Observer = silent) -> Summary:
-    """Go back to the release before the last upgrade. What was written since is saved in a verified backup first.
+    """Go back to the release before the last upgrade. What was written since is saved in a verified backup first; after
+    an online upgrade it is carried back as well.
 
     An upgrade that stopped for a person because clients had written before it was verified is ended as it stands and
     then rolled back like any other: taking it back step by step would lose those writes.
@@ -142,6 +154,9 @@ def finalize(workspace: Workspace) -> tuple[str, ...]:
         if state is None:
             raise Refused("there is no upgrade to finalize", hint="See `liftlock status`.")
         target = _plan_of(workspace, state).jump.target
+        plan = _plan_of(workspace, state)
+        if plan.strategy is Strategy.ONLINE:
+            online.finalize(_sides(workspace, state), state, directory=workspace.config.backup_directory)
         digest = _result(state, "build-environments").get("new_lock_digest")
         for environment in workspace.environments.cached():
             if environment.release == target and environment.lock_digest == digest:
@@ -166,11 +181,24 @@ def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = sile
     if state.kind is RunKind.UPGRADE:
         plan = _plan_of(workspace, state)
         heads = ReleaseTools(build_target(began, plan.jump.target, observer=observer)).heads()
+        if plan.strategy is Strategy.ONLINE:
+            return online.upgrade_steps(
+                _sides(workspace, state), began, plan, heads, _settings(state), workspace.run_directory(state), original
+            )
         return assemble.upgrade_steps(live_site(began, plan.jump, handle), plan, heads, config, original)
     upgrade_state = workspace.journal.run(str(state.payload["upgrade"]))
     plan = _plan_of(workspace, upgrade_state)
     before = workspace.run_text(upgrade_state, CONFIG)
     old = configuration.loads(before, workspace.config.path)
+    if plan.strategy is Strategy.ONLINE:
+        return online.rollback_steps(
+            _sides(workspace, upgrade_state, running=config),
+            Workspace(old),
+            _settings(upgrade_state),
+            old_python=old_interpreter(workspace, upgrade_state, old.python),
+            current=original,
+            original=before,
+        )
     site = live_site(Workspace(old), plan.jump, handle)
     return assemble.rollback_steps(
         site,
@@ -227,7 +255,8 @@ def _to_roll_back(workspace: Workspace) -> RunState:
         if found is None:
             raise Refused("there is no upgrade to roll back", hint="See `liftlock status`.")
         return found
-    opened = open_run.kind is RunKind.UPGRADE and bool(_result(open_run, "start-new"))
+    opening = "cut-over" if "online" in open_run.payload else "start-new"
+    opened = open_run.kind is RunKind.UPGRADE and bool(_result(open_run, opening))
     restored = any(
         step.name.startswith("migrate-") and step.last in (Kind.UNDO_INTENT, Kind.UNDONE) for step in open_run.steps
     )
@@ -237,6 +266,31 @@ def _to_roll_back(workspace: Workspace) -> RunState:
             hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",
         )
     return open_run
+
+
+def _chosen(workspace: Workspace, plan: Plan, when: When | None, load: float) -> Payload:
+    if plan.strategy is not Strategy.ONLINE:
+        return {}
+    return {"online": to_builtins(online.Settings.choose(workspace.config, when or When(), load))}
+
+
+def _settings(state: RunState) -> online.Settings:
+    return from_builtins(state.payload["online"], online.Settings)
+
+
+def _sides(workspace: Workspace, state: RunState, *, running: Config | None = None) -> Sides:
+    """Both sides of an online upgrade, from what it began with. `running` is liftlock.toml as it was after it."""
+    began = Workspace(configuration.loads(workspace.run_text(state, CONFIG), workspace.config.path))
+    handle = from_builtins(state.payload["server"], Handle) if state.payload.get("server") else None
+    return online.sides(
+        began,
+        _plan_of(workspace, state).jump,
+        _settings(state),
+        workspace.run_directory(state),
+        handle,
+        running=running,
+        earlier={step.name: step.outcome for step in state.steps},
+    )
 
 
 def _open_run(workspace: Workspace) -> RunState:
@@ -258,7 +312,10 @@ def _summary(workspace: Workspace, run: str, results: dict[str, Payload]) -> Sum
 
 
 def write_hold(workspace: Workspace, state: RunState) -> float | None:
-    """Seconds from the old server's stop to the new one's health, from the journal; None before both happened."""
+    """Seconds from the old server's stop to the new one's health, or of the hold of the gate; None before that."""
+    for step in ("cut-over", "cut-back"):
+        if (held := _result(state, step).get("hold")) is not None:
+            return float(held)
     stops, opens = ("stop-old", "stop-new"), ("start-new", "start-old")
     entries = workspace.journal.entries(state.id)
     began = next((e.at for e in entries if e.kind is Kind.INTENT and e.step in stops), None)

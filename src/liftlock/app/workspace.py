@@ -113,3 +113,7 @@ class Workspace:
     def run_text(self, state: RunState, name: str) -> str:
         """A text the run began with. Raises JournalError when it was changed since."""
         return RunFiles(self.state, state.id).read(state, name)
+
+    def run_directory(self, state: RunState) -> Path:
+        """The private directory of a run."""
+        return RunFiles(self.state, state.id).directory

@@ -16,7 +16,8 @@ from liftlock.cli.common import State, confirm, emit, json_option, pass_state, s
 def command(state: State, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Go back to the old release on the verified snapshot.
 
-    What was written since the upgrade is listed first and saved in a verified backup; it is not carried back.
+    What was written since the upgrade is listed first. After an online upgrade it is carried back, while people go on
+    writing; otherwise it is saved in a verified backup and not carried back.
 
     \b
     Examples:
@@ -33,6 +34,9 @@ def command(state: State, dry_run: bool, yes: bool, as_json: bool) -> int:
     if not as_json:
         if since.none:
             say("nothing was written since the upgrade")
+        elif since.carried:
+            say("written since the upgrade, to be carried back:")
+            say(text.table(("table", "rows"), [(table, now) for table, (_, now) in since.tables.items()]))
         else:
             say("written since the upgrade, saved in a backup and not carried back:")
             rows = [(table, before, now) for table, (before, now) in since.tables.items()]

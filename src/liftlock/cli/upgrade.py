@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from liftlock.cli._moment import cut_over_option, load_option
 from liftlock.cli.common import State, confirm, emit, json_option, pass_state, progress, say, yes_option
 from liftlock.cli.plan import STRATEGIES
+
+if TYPE_CHECKING:
+    from liftlock.online.control import When
 
 
 @click.command("upgrade")
 @click.option("--to", help="The target release (default: the newest that installs).")
 @click.option("--strategy", type=STRATEGIES, help="Ask for one strategy instead of the best.")
 @click.option("--plan", "plan_id", help="Run this saved plan instead of making one.")
+@cut_over_option
+@load_option
 @yes_option
 @json_option
 @pass_state
-def command(state: State, to: str | None, strategy: str | None, plan_id: str | None, yes: bool, as_json: bool) -> int:
-    """Back up, stop, migrate, verify, start: every step journalled, everything put back when one fails.
+def command(
+    state: State, to: str | None, strategy: str | None, plan_id: str | None, when: When, load: float, yes: bool,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Upgrade by the plan: every step journalled, everything put back when one fails.
+
+    With a gate in front of the server (`liftlock gate install`) people keep writing meanwhile.
 
     \b
     Examples:
       liftlock upgrade --to 3.17.2
       liftlock upgrade --plan plan-1a2b3c4d5e6f --yes
+      liftlock upgrade --to 3.17.2 --strategy online --cut-over manual
     """
     from liftlock.app.planning import load_plan, make_plan
     from liftlock.app.upgrade import upgrade
@@ -39,7 +53,7 @@ def command(state: State, to: str | None, strategy: str | None, plan_id: str | N
         say(text.plan(chosen))
     confirm(f"Upgrade {chosen.deployment_name} to MLflow {chosen.jump.target} now?", yes=yes)
     with progress(quiet=as_json) as observer:
-        done = upgrade(workspace, chosen, observer=observer)
+        done = upgrade(workspace, chosen, when=when, load=load, observer=observer)
     if as_json:
         emit(done)
         return 0

@@ -28,7 +28,7 @@ _SECRET_KEY_FILE = "flask-secret-key"  # noqa: S105 - the name of a file
 ALLOWED_HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
 ALLOWED_ORIGINS = "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"
 # Further places a server on a copy must not touch: a replica or workspace store of the live database, archives.
-_LIVE_STATE = {
+LIVE_STATE = {
     "--read-replica-backend-store-uri": "MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
     "--workspace-store-uri": "MLFLOW_WORKSPACE_STORE_URI",
     "--trace-archival-config": "MLFLOW_TRACE_ARCHIVAL_CONFIG",
@@ -90,7 +90,7 @@ def server_spec(
     if release >= HOST_CHECK:
         environment |= host_variables(config.server.public_names, options.parse(words, environment))
     if Role.TRACKING in overrides.stores:
-        for variable in _LIVE_STATE.values():
+        for variable in LIVE_STATE.values():
             environment.pop(variable, None)
     environment.update(overrides.environment)
     return ServerSpec(
@@ -130,7 +130,7 @@ def _words(config: Config, overrides: Overrides) -> tuple[str, ...]:
     """The server's own arguments, with nothing live left in them where `overrides` says so."""
     words = config.arguments()
     if Role.TRACKING in overrides.stores:
-        words = options.without(words, *_LIVE_STATE)
+        words = options.without(words, *LIVE_STATE)
     if overrides.artifacts_destination is not None:
         given = options.parse(words, config.server.environment)
         words = options.without(words, "--artifacts-destination", "--default-artifact-root")

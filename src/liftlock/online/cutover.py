@@ -2,8 +2,9 @@
 
 hold writes at the gate -> wait until none is in flight -> fence the source (I9) and, in the same transaction, read
 what is left of its log -> apply it, read it back, move the sequences, open the sink if it was fenced ->
-compare-and-set at the gate: the one commit point. Before it, whatever goes wrong takes the fence away and then lets the gate go, to the old side. After it, the
-fence is made to last. If we die in between, the gate's lease runs out and so does the fence, by their own clocks.
+compare-and-set at the gate: the one commit point. Before it, whatever goes wrong takes the fence away and then lets
+the gate go, to the old side. After it, the fence is made to last. If we die in between, the gate's lease runs out and
+so does the fence, by their own clocks.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Limits(Value, frozen=True):
 class Held(Value, frozen=True):
     """A committed cut-over: seconds writes were held in the attempt that succeeded, its parts, and how many tries."""
 
-    seconds: float
+    hold: float
     drained: float
     fenced: float
     applied: float
@@ -115,7 +116,7 @@ class CutOver:
             with contextlib.suppress(StoreError):  # applied twice does no harm
                 flow.source.consume(token)
         return Held(
-            seconds=round(ended - began, 4),
+            hold=round(ended - began, 4),
             drained=round(drained - began, 4),
             fenced=round(fenced - drained, 4),
             applied=round(applied - fenced, 4),

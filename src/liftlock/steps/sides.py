@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from liftlock.engine.interface import Context
+from liftlock.engine.interface import Context, Payload
+from liftlock.errors import ReleaseError
 from liftlock.gate.client import GateClient
 from liftlock.gate.model import Address
 from liftlock.model.deployment import Role
@@ -20,15 +22,31 @@ from liftlock.steps.migrate import Warmth, cached
 from liftlock.steps.site import Site
 from liftlock.stores.live import Live
 
-RulesFactory = Callable[[Role, Callable[[], WarmWorker]], Rules]
+Worker = Callable[[], WarmWorker]
+
+
+class RulesMaker(Protocol):
+    """Makes the rules between both sides; the worker they may ask for is one of the target release."""
+
+    def forward(self, role: Role, worker: Worker) -> Rules:
+        """From blue to green."""
+        ...
+
+    def backward(self, role: Role, worker: Worker) -> Rules:
+        """From green to blue."""
+        ...
+
+    def close(self) -> None:
+        """Remove what they needed."""
+        ...
 
 
 @dataclass(frozen=True)
 class Sides:
     """`blue` and `green` are the databases of the `old` and the `new` site. `gate` is the gate's control socket.
 
-    `forward` and `backward` make the rules of one role; the worker they may ask for is one of the target release.
-    `load` is the share of time that copying and catching up may take (1.0: as quick as it goes).
+    `load` is the share of time that copying and catching up may take (1.0: as quick as it goes). `earlier` holds the
+    outcomes of the upgrade's steps when this is its rollback.
     """
 
     old: Site
@@ -36,11 +54,11 @@ class Sides:
     blue: Mapping[Role, Live]
     green: Mapping[Role, Live]
     gate: Path
-    forward: RulesFactory
-    backward: RulesFactory
+    rules: RulesMaker
     control: Control
     warmth: Warmth
     load: float = 1.0
+    earlier: Mapping[str, Payload] = field(default_factory=dict)
 
     @property
     def source(self) -> Release:
@@ -59,14 +77,14 @@ class Sides:
     def flows(self, context: Context) -> tuple[Flow, ...]:
         """From blue to green, one per database."""
         return tuple(
-            Flow(role, self.blue[role], self.green[role], self.forward(role, lambda: self._worker(context)))
+            Flow(role, self.blue[role], self.green[role], self.rules.forward(role, lambda: self._worker(context)))
             for role in self.blue
         )
 
     def back(self, context: Context) -> tuple[Flow, ...]:
         """From green to blue."""
         return tuple(
-            Flow(role, self.green[role], self.blue[role], self.backward(role, lambda: self._worker(context)))
+            Flow(role, self.green[role], self.blue[role], self.rules.backward(role, lambda: self._worker(context)))
             for role in self.blue
         )
 
@@ -83,11 +101,10 @@ class Sides:
     def _worker(self, context: Context) -> WarmWorker:
         worker = self.warmth.take()
         if worker is None:
-            built = context.outcome("build-environments") or context.noted("environments") or {}
+            name = "build-environments"
+            built = context.outcome(name) or self.earlier.get(name) or context.noted("environments") or {}
             environment = cached(self.new.environments, str(built.get("new_lock_digest", "")))
             if environment is None:
-                from liftlock.errors import ReleaseError
-
                 raise ReleaseError(f"the environment of MLflow {self.target} is gone from the cache")
             self.warmth.begin(environment)
             worker = self.warmth.take()

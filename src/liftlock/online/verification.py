@@ -1,0 +1,144 @@
+"""Compare every row and column of both sides while people write.
+
+A stretch of the source is read in one view together with what its log says has changed; whatever is not in the log was
+brought over before, so the sink must hold exactly its translation, and whatever is in the log is compared when it is
+brought over (`Flow.finish`). No long reader, no moment of silence is needed, and nothing is left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from liftlock import clock
+from liftlock.errors import StoreError
+from liftlock.model.codec import Value
+from liftlock.model.progress import Observer, Progress, silent
+from liftlock.model.uri import Engine
+from liftlock.online.control import Control, Stand
+from liftlock.online.converge import Pace, converge, wait_while_paused
+from liftlock.online.flow import Flow, Rules
+from liftlock.stores.live import View
+
+# A reader of a rollback-journal SQLite database keeps its writers waiting, so a view there is short.
+_VIEW_SECONDS = {Engine.SQLITE: 0.03, Engine.POSTGRESQL: 0.5}
+_FIRST, _LARGEST = 500, 20_000
+_LISTED = 20
+_TRIES = 50
+# Log entries after which what changed meanwhile is brought over: each view reads them all.
+_BACKLOG = 1000
+
+
+class Comparable(Rules, Protocol):
+    """Rules that can also be verified, stretch by stretch."""
+
+    def parts(self) -> tuple[str, ...]:
+        """What has to be verified, one after the other."""
+        ...
+
+    def part(self, view: View, name: str, after: Any, limit: int) -> Any:
+        """The next stretch of a part: `delta`, and `last`, where the next one begins (None: at the end)."""
+        ...
+
+    def current(self, view: View, delta: Any) -> Any:
+        """What the sink holds in the place of a stretch."""
+        ...
+
+    def compare(self, replacement: Any, current: Any, delta: Any) -> list[Any]:
+        """Every row that is not as expected."""
+        ...
+
+    def families(self) -> tuple[str, ...]:
+        """Families whose members may hang on no root."""
+        ...
+
+    def unrooted(self, view: View, family: str, after: Any, limit: int) -> tuple[list[str], Any]:
+        """Rows of the sink that hang on no root, and where to go on (None: done)."""
+        ...
+
+
+class Verified(Value, frozen=True):
+    """Rows of the sink that were compared, and the first differences, one line each; `wrong` counts all."""
+
+    role: str
+    rows: int
+    seconds: float
+    wrong: int
+    differences: tuple[str, ...]
+
+
+def verify(
+    flow: Flow, rules: Comparable, pace: Pace, control: Control, *, observer: Observer = silent
+) -> Verified:  # fmt: skip
+    """Walk all parts. Raises StoreError where a part is never quiet for as long as one view."""
+    began = clock.monotonic()
+    walk = _Walk(flow, rules, pace, control, observer)
+    for name in rules.parts():
+        walk.part(name)
+    for name in rules.families():
+        walk.unrooted(name)
+    return Verified(
+        role=flow.role.value,
+        rows=walk.rows,
+        seconds=round(clock.monotonic() - began, 3),
+        wrong=len(walk.wrong),
+        differences=tuple(walk.wrong[:_LISTED]),
+    )
+
+
+class _Walk:
+    def __init__(self, flow: Flow, rules: Comparable, pace: Pace, control: Control, observer: Observer) -> None:
+        self.rows = 0
+        self.wrong: list[str] = []
+        self._flow, self._rules, self._pace, self._control, self._observer = flow, rules, pace, control, observer
+        self._limit = _FIRST
+        self._allowed = _VIEW_SECONDS.get(flow.source.store.uri.engine, 0.03)
+
+    def part(self, name: str) -> None:
+        """All stretches of one part."""
+        after, tries = None, 0
+        while True:
+            self._between(name)
+            began = clock.monotonic()
+            with self._flow.source.look() as view:
+                stretch = self._rules.part(view, name, after, self._limit)
+                busy = name in view.whole or (name == "everything" and bool(view.changed or view.whole))
+            self._learn(clock.monotonic() - began)
+            if busy:
+                tries += 1
+                if tries > _TRIES:
+                    raise StoreError(
+                        f"{name} never stood still for one view", hint="Try again when it is quieter.", retryable=True
+                    )
+                self._flow.epoch(None)
+                continue
+            expected = self._rules.expected(stretch.delta)
+            with self._flow.sink.look() as view:
+                current = self._rules.current(view, stretch.delta)
+            self.wrong += map(str, self._rules.compare(expected, current, stretch.delta))
+            self.rows += sum(len(each) for each in current.values())
+            self._pace.rest(clock.monotonic() - began)
+            if stretch.last is None:
+                return
+            after = stretch.last
+
+    def unrooted(self, family: str) -> None:
+        """Rows that no stretch can see."""
+        after: Any = None
+        while True:
+            self._between(family)
+            with self._flow.sink.look() as view:
+                lines, after = self._rules.unrooted(view, family, after, self._limit)
+            self.wrong += lines
+            if after is None:
+                return
+
+    def _between(self, name: str) -> None:
+        wait_while_paused(self._control, "verify")
+        if self._flow.source.backlog() > _BACKLOG:
+            converge([self._flow], self._pace, self._control, phase="verify")
+        self._observer(Progress(work=f"compare {self._flow.role.value}: {name}", done=self.rows, unit="rows"))
+        self._control.tell(Stand(phase="verify", at=clock.now(), done=self.rows, unit="rows"))
+
+    def _learn(self, spent: float) -> None:
+        factor = min(2.0, max(0.25, self._allowed / 2 / max(spent, 1e-6)))
+        self._limit = min(_LARGEST, max(20, int(self._limit * factor)))
