@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 import pytest
-from tests.support import releases
 from tracking_support import run, variables
-
-pytestmark = [pytest.mark.release, pytest.mark.xdist_group("tracking-off")]
 
 # Every audit event of the interpreter while the application uses all of `mlflow`'s logging calls.
 TRACED = """
-import json, os, sys
-import mlflow
-from mlflow import MlflowClient
-import mlflow.tracking._model_registry.utils, mlflow.store.artifact.artifact_repository_registry
 seen, on = [], False
 def hook(event, values):
     if not on:
@@ -55,64 +49,102 @@ on = False
 print(json.dumps(seen))
 """
 
+LATER = """
+assert mlflow.get_tracking_uri() == 'liftlock+off:'
+os.environ['MLFLOW_TRACKING_URI'] = 'liftlock+http://a:1'
+assert mlflow.get_tracking_uri() == 'liftlock+http://a:1'
+mlflow.set_tracking_uri('http://b:2')
+assert mlflow.get_tracking_uri() == 'http://b:2'
+"""
 
-@pytest.fixture(params=[releases.OLD, "newest"])
-def python(request: pytest.FixtureRequest) -> Path:
-    return releases.environment(releases.newest() if request.param == "newest" else request.param).python
+SWITCHED = """
+switch = pathlib.Path(os.environ['LIFTLOCK_TRACKING_ENV_FILE'])
+switch.write_text('MLFLOW_ENABLE_TRACKING=true\\n')
+c = mlflow.MlflowClient(); store = c._tracking_client.store
+r = c.create_run('0'); c.log_metric(r.info.run_id, 'a', 1.0)
+before = store._runtime.spool.written
+switch.write_text('MLFLOW_ENABLE_TRACKING=false\\n')
+time.sleep(1.1); c.log_metric(r.info.run_id, 'a', 2.0); off = c.create_run('0')
+assert store._runtime.spool.written == before
+switch.write_text('MLFLOW_ENABLE_TRACKING = true\\n')
+time.sleep(1.1); c.log_metric(off.info.run_id, 'a', 2.0)
+assert store._runtime.spool.written == before, 'a run that was never made'
+c.log_metric(r.info.run_id, 'a', 3.0); assert store._runtime.spool.written > before
+"""
+
+NOBODY = {"MLFLOW_TRACKING_URI": "liftlock+http://127.0.0.1:9"}
+CASES = {
+    "switched off": (TRACED, {**NOBODY, "MLFLOW_ENABLE_TRACKING": "false"}),
+    "not configured": (TRACED, {}),
+    "on": (
+        TRACED.split("c = MlflowClient()")[0] + "on = False\nprint(json.dumps(seen))",
+        {**NOBODY, "LIFTLOCK_TRACKING_READ_BOUND": "0.1"},
+    ),
+    "later": (LATER, {}),
+    "switched": (SWITCHED, {**NOBODY, "LIFTLOCK_TRACKING_ENV_FILE": "../switch.env"}),
+}
+
+# MLflow is imported once, with nothing configured; then every case is a process of its own in a folder of its own.
+ALL = """
+import json, os, pathlib, sys, time
+import mlflow
+from mlflow import MlflowClient
+import mlflow.tracking._model_registry.utils, mlflow.store.artifact.artifact_repository_registry
+cases = json.load(open("cases.json"))
+children = {}
+for name, (code, env) in cases.items():
+    child = os.fork()
+    if child == 0:
+        os.makedirs(f"{name}/work")
+        for number, kind in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{name}/{kind}", os.O_CREAT | os.O_WRONLY, 0o600), number)
+        os.chdir(f"{name}/work")
+        os.environ.update(env, LIFTLOCK_TRACKING_SPOOL="../spool")
+        exec(code, {**globals(), "__name__": "__main__"})
+        sys.exit(0)
+    children[child] = name
+status = {}
+for _ in cases:
+    child, code = os.wait()
+    status[children[child]] = os.waitstatus_to_exitcode(code)
+print(json.dumps(status))
+"""
 
 
-@pytest.mark.parametrize("configured", [True, False])
-def test_no_socket_no_thread_no_file(python: Path, tmp_path: Path, configured: bool) -> None:
-    env = variables(tmp_path, "liftlock+http://127.0.0.1:9" if configured else None)
-    if configured:
-        env["MLFLOW_ENABLE_TRACKING"] = "false"
-    work = tmp_path / "work"
-    work.mkdir()
-    done = run(python, ["-c", TRACED], env, work)
+@pytest.fixture(scope="module")
+def folder(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where every case ran: a folder each with `out`, `err`, `work` and, if there is one, `spool`."""
+    made = tmp_path_factory.mktemp("off")
+    (made / "cases.json").write_text(json.dumps(CASES))
+    done = run(python, ["-c", textwrap.dedent(ALL)], variables(made, None), made)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.strip().splitlines()[-1]) == []
-    assert sorted(p.name for p in work.iterdir()) == ["artifact.txt"]
-    assert not (tmp_path / "spool").exists()
+    status = json.loads(done.stdout.splitlines()[-1])
+    assert status == dict.fromkeys(CASES, 0), [(made / name / "err").read_text() for name in CASES]
+    return made
 
 
-def test_the_trace_sees_what_is_done_when_on(python: Path, tmp_path: Path) -> None:
+def seen(folder: Path, case: str) -> list[str]:
+    """What the trace saw."""
+    return list(json.loads((folder / case / "out").read_text().splitlines()[-1]))
+
+
+@pytest.mark.parametrize("case", ["switched off", "not configured"])
+def test_no_socket_no_thread_no_file(folder: Path, case: str) -> None:
+    assert seen(folder, case) == []
+    assert [p.name for p in (folder / case / "work").iterdir()] == ["artifact.txt"]
+    assert not (folder / case / "spool").exists()
+
+
+def test_the_trace_sees_what_is_done_when_on(folder: Path) -> None:
     """The same application with tracking on: the test above can fail."""
-    env = variables(tmp_path, "liftlock+http://127.0.0.1:9", LIFTLOCK_TRACKING_READ_BOUND="0.1")
-    code = TRACED.split("c = MlflowClient()")[0] + "on = False\nprint(json.dumps(seen))"
-    done = run(python, ["-c", code], env, tmp_path)
-    seen = json.loads(done.stdout.strip().splitlines()[-1])
-    assert "thread liftlock-tracking-ship" in seen and "socket.connect" in seen and any(".seg" in s for s in seen), seen
+    found = seen(folder, "on")
+    assert "thread liftlock-tracking-ship" in found and "socket.connect" in found, found
+    assert any(".seg" in each for each in found), found
 
 
-def test_a_uri_set_later_counts_although_nothing_was_configured(python: Path, tmp_path: Path) -> None:
-    code = (
-        "import mlflow, os\n"
-        "assert mlflow.get_tracking_uri() == 'liftlock+off:'\n"
-        "os.environ['MLFLOW_TRACKING_URI'] = 'liftlock+http://a:1'\n"
-        "assert mlflow.get_tracking_uri() == 'liftlock+http://a:1'\n"
-        "mlflow.set_tracking_uri('http://b:2')\n"
-        "assert mlflow.get_tracking_uri() == 'http://b:2'\n"
-    )
-    done = run(python, ["-c", code], variables(tmp_path, None), tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_a_uri_set_later_counts_although_nothing_was_configured(folder: Path) -> None:
+    assert (folder / "later" / "err").read_text() == ""
 
 
-def test_the_switch_file_turns_a_running_process_off_and_on(python: Path, tmp_path: Path) -> None:
-    switch = tmp_path / ".env"
-    switch.write_text("MLFLOW_ENABLE_TRACKING=true\n")
-    code = (
-        "import mlflow, os, time, pathlib\n"
-        "c = mlflow.MlflowClient(); store = c._tracking_client.store\n"
-        "r = c.create_run('0'); c.log_metric(r.info.run_id, 'a', 1.0)\n"
-        "before = store._runtime.spool.written\n"
-        "pathlib.Path(os.environ['LIFTLOCK_TRACKING_ENV_FILE']).write_text('MLFLOW_ENABLE_TRACKING=false\\n')\n"
-        "time.sleep(1.1); c.log_metric(r.info.run_id, 'a', 2.0); off = c.create_run('0')\n"
-        "assert store._runtime.spool.written == before\n"
-        "pathlib.Path(os.environ['LIFTLOCK_TRACKING_ENV_FILE']).write_text('MLFLOW_ENABLE_TRACKING = true\\n')\n"
-        "time.sleep(1.1); c.log_metric(off.info.run_id, 'a', 2.0)\n"
-        "assert store._runtime.spool.written == before, 'a run that was never made'\n"
-        "c.log_metric(r.info.run_id, 'a', 3.0); assert store._runtime.spool.written > before\n"
-    )
-    env = variables(tmp_path, "liftlock+http://127.0.0.1:9", LIFTLOCK_TRACKING_ENV_FILE=str(switch))
-    done = run(python, ["-c", code], env, tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_the_switch_file_turns_a_running_process_off_and_on(folder: Path) -> None:
+    assert (folder / "switched" / "spool").exists()

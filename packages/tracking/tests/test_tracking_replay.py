@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from liftlock_tracking import records
+from liftlock_tracking.batch import Batch, pieces
 from liftlock_tracking.breaker import LONGEST_PAUSE, Breaker
+from liftlock_tracking.creations import reconcile
 from liftlock_tracking.records import Record
-from liftlock_tracking.replay import Batch, Replay, Unbound, pieces
-from liftlock_tracking.runtime import Shipper
+from liftlock_tracking.replay import Replay, Unbound
 from liftlock_tracking.settings import Settings
+from liftlock_tracking.shipper import Shipper
 from liftlock_tracking.spool import Spool
 from liftlock_tracking.state import State
 from liftlock_tracking.wire import Away, Refused, Reply, Unreachable, judge, number
@@ -113,7 +115,7 @@ def test_a_second_run_that_appears_late_is_deleted(server: Server, state: State,
     replay.ship("s", window(NEW_RUN), before=1)
     server.do("runs/create", held[0])
     assert len(server.runs) == 2
-    replay.reconcile()
+    reconcile(replay)
     kept = state.bound(PROV)
     assert kept is not None
     stages = {r["info"]["run_id"]: r["info"]["lifecycle_stage"] for r in server.runs}

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liftlock_tracking import records
+from liftlock_tracking.segments import adopt, read_window, segment_files
 from liftlock_tracking.settings import Settings, SettingsError, Switches, load, parse_env, place
-from liftlock_tracking.spool import Spool, adopt, read_window, segment_files
+from liftlock_tracking.spool import Spool
 
 
 def spool(folder: Path, **more: object) -> Spool:
@@ -91,7 +92,7 @@ def test_a_file_cut_anywhere_gives_every_whole_record(payloads: list[bytes], dat
 def test_windows_join_up_to_the_whole_file_also_around_damage(
     tmp_path: Path, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liftlock_tracking.spool.WINDOW_BYTES", window)
+    monkeypatch.setattr("liftlock_tracking.segments.WINDOW_BYTES", window)
     rng = random.Random(window)
     parts = [records.encode(records.dump({"n": n, "x": "y" * rng.randint(0, 400)})) for n in range(200)]
     parts[50] = b"garbage that is no record LLT1" * 9

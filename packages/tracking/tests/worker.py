@@ -1,8 +1,9 @@
-"""An application under test, run by a release's own interpreter: a random history through `mlflow`, with a ledger.
+"""Applications under test, run by a release's own interpreter: random histories through `mlflow`, with ledgers.
 
-Before a call it writes "begun", after the call returned "done". Waits and exceptions are part of the last line.
+Before a call an application writes "begun", after the call returned "done". Waits and exceptions are in its report.
+MLflow is imported once; then every seed is a process of its own, as with any server that forks its workers.
 
-    python worker.py LEDGER SEED SECONDS [--fork] [--artifacts] [--nap SECONDS]
+    python worker.py FOLDER SEED[,SEED...] SECONDS [--fork SEED] [--artifacts SEED] [--nap SECONDS] [--until FILE]
 """
 
 import argparse
@@ -12,16 +13,28 @@ import random
 import time
 
 parser = argparse.ArgumentParser()
-parser.add_argument("ledger")
-parser.add_argument("seed", type=int)
+parser.add_argument("folder")
+parser.add_argument("seeds")
 parser.add_argument("seconds", type=float)
-parser.add_argument("--fork", action="store_true")
-parser.add_argument("--artifacts", action="store_true")
+parser.add_argument("--fork", type=int, help="the seed whose process forks another one in the middle of its work")
+parser.add_argument("--artifacts", type=int, help="the seed that logs artifacts too")
 parser.add_argument("--nap", type=float, default=0.004)
+parser.add_argument("--until", default="", help="end as soon as this file is there")
 given = parser.parse_args()
 
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Metric  # noqa: E402
+from mlflow import MlflowClient  # noqa: E402 - a wrong word on the command line must not cost an import of MLflow
+from mlflow.entities import Metric  # noqa: E402 - as above
+
+for seed in map(int, given.seeds.split(",")):
+    if os.fork() == 0:
+        break
+else:
+    statuses = [os.wait()[1] for _ in given.seeds.split(",")]
+    raise SystemExit(max(map(os.waitstatus_to_exitcode, statuses)))
+with open(f"{given.folder}/pid-{seed}", "w") as note:
+    note.write(str(os.getpid()))
+given.seed, given.fork, given.artifacts = seed, seed == given.fork, seed == given.artifacts
+given.ledger = f"{given.folder}/ledger-{seed}.jsonl"
 
 rng = random.Random(given.seed)
 book = open(given.ledger, "a", buffering=1)
@@ -47,7 +60,7 @@ def call(op, function, **entry):
 
 
 client = MlflowClient()
-os.makedirs("files", exist_ok=True)
+os.makedirs(f"files-{seed}", exist_ok=True)
 
 
 class Run:
@@ -97,9 +110,15 @@ class Run:
             call("tag", lambda: client.delete_tag(self.id, key), run=self.name, key=key, value=None)
         elif kind == "artifact":
             path, text = f"a{self.step}.txt", f"text {rng.random()}"
-            with open(f"files/{path}", "w") as file:
+            with open(f"files-{given.seed}/{path}", "w") as file:
                 file.write(text)
-            call("artifact", lambda: client.log_artifact(self.id, f"files/{path}"), run=self.name, path=path, text=text)
+            call(
+                "artifact",
+                lambda: client.log_artifact(self.id, f"files-{given.seed}/{path}"),
+                run=self.name,
+                path=path,
+                text=text,
+            )
         else:
             status = rng.choice(["FINISHED", "FAILED"])
             call("end", lambda: client.set_terminated(self.id, status), run=self.name, status=status)
@@ -110,7 +129,7 @@ class Run:
 deadline = time.time() + given.seconds
 runs = []
 forked = False
-while time.time() < deadline:
+while time.time() < deadline and not (given.until and os.path.exists(given.until)):
     if len(runs) < 4:
         parent = rng.choice(runs) if runs and rng.random() < 0.5 else None
         fresh = Run(parent)
@@ -129,7 +148,7 @@ while time.time() < deadline:
             for each in runs:
                 each.step += 1_000_000
             given.seed += 1000
-            deadline -= given.seconds / 4
+            os.makedirs(f"files-{given.seed}", exist_ok=True)
     time.sleep(given.nap * rng.random())
 for run in runs:
     if not forked:

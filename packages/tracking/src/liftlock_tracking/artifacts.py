@@ -73,10 +73,11 @@ class SpooledArtifacts:
         except OSError as problem:
             runtime.spool.lose(call, problem)
             return
-        runtime.blobs.setdefault(self._root, {})[posixpath.join(call.get("path", ""), os.path.basename(local_file))] = (
-            folder / "blobs" / call["blob"]
-        )
-        runtime.append(call)
+        if runtime.append(call) is None:
+            files.drop(folder, call["blob"])
+            return
+        inside = posixpath.join(call.get("path", ""), os.path.basename(local_file))
+        runtime.blobs.setdefault(self._root, {})[inside] = folder / "blobs" / call["blob"]
 
     def log_artifacts(self, local_dir: str, artifact_path: Optional[str] = None) -> None:
         """Take a folder into the spool, file by file."""

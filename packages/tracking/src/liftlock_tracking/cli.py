@@ -64,8 +64,7 @@ def spools() -> list[Path]:
 
 def describe(folder: Path, *, ids: bool = False) -> dict[str, Any]:
     """The facts about one server's spool: sizes in bytes, times in Unix seconds."""
-    from liftlock_tracking.runtime import owner_lives
-    from liftlock_tracking.spool import read_window, segment_files
+    from liftlock_tracking.segments import owner_lives, read_window, segment_files
     from liftlock_tracking.state import State
 
     state = State(folder)
@@ -194,7 +193,7 @@ def _ship(given: argparse.Namespace) -> int:
     if not SWITCHES.tracking():
         print("tracking is switched off (MLFLOW_ENABLE_TRACKING=false): nothing is sent", file=sys.stderr)
         return 1
-    from liftlock_tracking.runtime import drain
+    from liftlock_tracking.shipper import drain
 
     stop: list[int] = []
     if given.service:
@@ -240,8 +239,7 @@ def _doctor(_: argparse.Namespace) -> int:
 
 
 def _purge(given: argparse.Namespace) -> int:
-    from liftlock_tracking.runtime import owner_lives
-    from liftlock_tracking.spool import segment_files
+    from liftlock_tracking.segments import owner_lives, segment_files
     from liftlock_tracking.state import State
 
     if not (given.refused or given.everything):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import quote, urlsplit
 
-from liftlock_tracking.spool import make_private
+from liftlock_tracking.segments import make_private
 from liftlock_tracking.wire import Away, Refused, Unreachable, Wire
 
 if TYPE_CHECKING:

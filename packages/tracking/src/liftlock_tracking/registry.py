@@ -8,9 +8,10 @@ from functools import lru_cache, partial
 from typing import Any, Optional
 
 from liftlock_tracking import asking
-from liftlock_tracking.replay import SPOOL_TAG
-from liftlock_tracking.runtime import Runtime, _creds, runtime_for
+from liftlock_tracking.creations import SPOOL_TAG
+from liftlock_tracking.runtime import Runtime, runtime_for
 from liftlock_tracking.settings import OFF_URI, SWITCHES
+from liftlock_tracking.wire import credentials
 
 
 def build(store_uri: str, _tracking_uri: Optional[str] = None) -> Any:
@@ -29,7 +30,7 @@ class BoundedRegistry:
     """Mixed in before the release's registry RestStore by `_registry_class`."""
 
     def __init__(self, runtime: Optional[Runtime]) -> None:
-        super().__init__(partial(_creds, runtime.settings.uri if runtime else "http://off.invalid"))  # type: ignore[call-arg]
+        super().__init__(partial(credentials, runtime.settings.uri if runtime else "http://off.invalid"))  # type: ignore[call-arg]
         self._runtime = runtime
 
     def _call_endpoint(

@@ -1,15 +1,11 @@
 """The spool on disk: one append-only file per process, rolled by size; files of dead processes are adopted.
 
-A file is locked (flock) by the process that writes it for as long as that process lives, so "its writer is
-gone" is a fact the kernel tells, also after kill -9 and across containers on one machine. A forked child
-opens a file of its own. Everything is readable by its owner alone.
+A forked child opens a file of its own. Everything is readable by its owner alone.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import logging
 import os
 import threading
 import time
@@ -21,31 +17,18 @@ from typing import Any, Optional
 
 from liftlock_tracking import records
 from liftlock_tracking.quiet import warn
+from liftlock_tracking.segments import (
+    SUFFIX,
+    Segment,
+    adopt,
+    leftovers,
+    make_private,
+    read_window,
+    segment_files,
+)  # fmt: skip
 from liftlock_tracking.settings import Settings
 
-_log = logging.getLogger("liftlock_tracking")
 ROLL_BYTES = 8 << 20
-WINDOW_BYTES = 1 << 20
-SUFFIX = ".seg"
-
-
-class Segment:
-    """One of this process's own files; `base` is what all earlier ones hold (bytes)."""
-
-    def __init__(self, path: Path, base: int) -> None:
-        self.path = path
-        self.base = base
-        self.size = 0
-        self.synced = 0
-        self.shipped = 0
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND
-        self.fd = os.open(path, flags, 0o600)
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
-
-    def close(self) -> None:
-        """Give the file and its lock back."""
-        with suppress(OSError):
-            os.close(self.fd)
 
 
 class Spool:
@@ -58,6 +41,8 @@ class Spool:
         self.written = 0
         self.lost = 0
         self._foreign = 0
+        self._waiting = 0
+        self._seal = False
         self._lock = threading.Lock()
         self.progress = threading.Condition(threading.Lock())
         self._shipped = 0
@@ -70,8 +55,8 @@ class Spool:
         try:
             with self._lock:
                 segment = self._writable(len(frame))
-                self._write(segment, frame)
-                segment.size += len(frame)
+                segment.write(frame)
+                self._waiting += len(frame) + call.get("size", 0)
                 self.written = segment.base + segment.size
                 position = self.written
                 if self.settings.fsync == "always":
@@ -83,8 +68,9 @@ class Spool:
             return None
 
     def _writable(self, size: int) -> Segment:
-        if self.segments and self.segments[-1].size + size <= ROLL_BYTES:
+        if self.segments and not self._seal and self.segments[-1].size + size <= ROLL_BYTES:
             return self.segments[-1]
+        self._seal = False
         make_private(self.folder)
         note = self.folder / "server"
         if not note.exists():
@@ -96,19 +82,6 @@ class Spool:
         segment = Segment(self.folder / name, self.written)
         self.segments.append(segment)
         return segment
-
-    @staticmethod
-    def _write(segment: Segment, frame: bytes) -> None:
-        done = 0
-        try:
-            while done < len(frame):
-                done += os.write(segment.fd, frame[done:] if done else frame)
-        except OSError:
-            if done:
-                # Half a record (a full disk): take it back, so that the next record is found.
-                with suppress(OSError):
-                    os.ftruncate(segment.fd, segment.size)
-            raise
 
     def lose(self, call: dict[str, Any], problem: Exception) -> None:
         """A call could not be kept: count it and say so; the application goes on."""
@@ -139,8 +112,8 @@ class Spool:
         return self._shipped
 
     def pending(self) -> int:
-        """Bytes of this process's own calls still to be shipped."""
-        return self.written - self._shipped
+        """Bytes of this process's own calls, artifacts included, still to be shipped."""
+        return self._waiting
 
     def size(self) -> int:
         """Bytes the spool holds: this process's, and the others' when last looked at."""
@@ -156,10 +129,11 @@ class Spool:
         good, bad, end = read_window(segment.fd, segment.shipped, size, complete=True)
         return segment, good, bad, end
 
-    def advance(self, segment: Segment, offset: int) -> bool:
-        """Everything before `offset` arrived; says whether the whole file did and was removed."""
+    def advance(self, segment: Segment, offset: int, artifacts: int = 0) -> bool:
+        """Everything before `offset` arrived, with so many bytes of artifacts; whether the file is done and removed."""
         removed = False
         with self._lock:
+            self._waiting -= offset - segment.shipped + artifacts
             segment.shipped = offset
             whole = offset >= segment.size
             if whole and (segment is not self.segments[-1] or segment.size >= ROLL_BYTES // 8):
@@ -195,21 +169,45 @@ class Spool:
         for segment in self.segments:
             segment.close()
         self.segments = []
-        self.written = self._shipped = self.lost = 0
+        self.written = self._shipped = self.lost = self._waiting = 0
         self._lock = threading.Lock()
         self.progress = threading.Condition(threading.Lock())
+
+    # --- dropping what is oldest (shedding.py) ---------------------------------------------------------------
+
+    def sealed(self) -> list[Segment]:
+        """Own files with calls still to be shipped, oldest first; none of them is written to any more."""
+        with self._lock:
+            self._seal = True
+            return [s for s in self.segments if s.shipped < s.size]
+
+    def replace(self, old: Segment, fresh: Segment) -> None:
+        """A shorter file takes the place of what was still to be shipped of `old`."""
+        with self._lock:
+            # Positions behind it stay what callers were told.
+            fresh.base = old.base + old.size - fresh.size
+            fresh.synced = fresh.size
+            self._waiting -= old.size - old.shipped - fresh.size
+            at = self.segments.index(old)
+            self.segments[at : at + 1] = [fresh] if fresh.size else []
+            old.close()
+        if not fresh.size:
+            fresh.path.unlink(missing_ok=True)
+            fresh.close()
 
     # --- files of processes that are gone ----------------------------------------------------------------
 
     def orphans(self) -> Iterator[tuple[Path, int]]:
         """Files whose writer is gone, oldest first, each locked by us while the caller holds it."""
         own = {s.path.name for s in self.segments}
-        foreign = 0
-        for path in segment_files(self.folder):
-            if path.name in own:
-                continue
+        for path in leftovers(self.folder):
+            path.unlink(missing_ok=True)
+        foreign = [path for path in segment_files(self.folder) if path.name not in own]
+        self._foreign = 0
+        for path in foreign:
             with suppress(OSError):
-                foreign += path.stat().st_size
+                self._foreign += path.stat().st_size
+        for path in foreign:
             descriptor = adopt(path)
             if descriptor is None:
                 continue
@@ -217,64 +215,7 @@ class Spool:
                 yield path, descriptor
             finally:
                 os.close(descriptor)
-        self._foreign = foreign
 
-
-def segment_files(folder: Path) -> list[Path]:
-    """The spool's files, oldest first."""
-    try:
-        return sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIX))
-    except FileNotFoundError:
-        return []
-
-
-def adopt(path: Path) -> Optional[int]:
-    """Lock a file whose writer is gone; None if it still lives or the file was just removed."""
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink == 0:
-            raise OSError
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def read_window(
-    descriptor: int, offset: int, size: int, *, complete: bool
-) -> tuple[list[records.Record], list[records.Damage], int]:
-    """Records from `offset` on, about WINDOW_BYTES of them (at least one whole), and the offset behind them."""
-    want = min(WINDOW_BYTES, size - offset)
-    while True:
-        data = os.pread(descriptor, want, offset)
-        last = offset + len(data) >= size
-        good: list[records.Record] = []
-        bad: list[records.Damage] = []
-        end = offset
-        for item in records.scan(data, offset, complete=complete and last):
-            if isinstance(item, records.Record):
-                good.append(item)
-            else:
-                bad.append(item)
-            end = item.end
-        if last or good:
-            if not last and bad and bad[-1].start >= good[-1].end:
-                # Damage at the very end of a part may be a record that goes on behind it.
-                end = bad.pop().start
-            return good, bad, end
-        if len(data) < want:
-            return good, bad, end
-        want = min(want * 4, size - offset)
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, which only their owner can enter."""
-    if folder.is_dir():
-        return
-    make_private(folder.parent)
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
+    def lighter(self, freed: int) -> None:
+        """So many bytes of files of processes that are gone were dropped."""
+        self._foreign -= freed

@@ -113,6 +113,15 @@ class State:
         self._run("DELETE FROM marks WHERE segment = ?", (segment,))
         self._run("DELETE FROM flights WHERE segment = ?", (segment,))
 
+    def succeed(self, segment: str, successor: str) -> None:
+        """A file that begins where this one's mark was took its place."""
+        self._run(
+            "INSERT OR REPLACE INTO flights SELECT ?, 0, attempts FROM flights WHERE segment = ? AND offset ="
+            " coalesce((SELECT offset FROM marks WHERE segment = ?), 0)",
+            (successor, segment, segment),
+        )
+        self.forget(segment)
+
     # --- calls the server refused ----------------------------------------------------------------------
 
     def reject(self, record_id: str, run: str, record: dict[str, Any], reason: str) -> None:

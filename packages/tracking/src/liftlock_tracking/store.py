@@ -10,10 +10,13 @@ from functools import lru_cache, partial
 from typing import Any, Optional
 
 from liftlock_tracking import asking, entities, models
-from liftlock_tracking.runtime import Runtime, RunView, _creds, runtime_for
+from liftlock_tracking.experiments import OFF_RUN, SpooledExperiments
+from liftlock_tracking.runtime import Runtime, runtime_for
 from liftlock_tracking.settings import OFF_URI, SWITCHES, SettingsError
+from liftlock_tracking.views import Nowhere, RunView
+from liftlock_tracking.wire import credentials
 
-OFF_RUN = "lo"
+_NOWHERE: Any = Nowhere()
 
 # Mutating calls whose answer the release's own client does not use: spooled as they stand.
 FIRE_AND_FORGET = frozenset(
@@ -54,7 +57,7 @@ _PRINTING = threading.local()
 
 def _creds_for_link(uri: str) -> Any:
     _PRINTING.host = True
-    return _creds(uri)
+    return credentials(uri)
 
 
 @lru_cache(maxsize=1)
@@ -64,7 +67,7 @@ def _store_class() -> type:
     return type("LiftlockStore", (SpooledStore, RestStore), {"__module__": __name__, "_release": RestStore})
 
 
-class SpooledStore:
+class SpooledStore(SpooledExperiments):
     """Mixed in before the release's RestStore by `_store_class`."""
 
     def __init__(self, runtime: Optional[Runtime]) -> None:
@@ -108,7 +111,7 @@ class SpooledStore:
         }
         view = RunView(description, {"mlflow.runName": name, **pairs})
         runtime = self._runtime
-        runtime.remember(prov, view)
+        runtime.runs.remember(prov, view)
         if not off:
             position = runtime.append({"k": "run", "p": prov, "body": body}, urgent=True)
             if runtime.wait_born(position, began):
@@ -116,7 +119,7 @@ class SpooledStore:
                 if real:
                     extra = (runtime.state.bound(prov) or ("", {}))[1]
                     view.info = {**description, **extra.get("info", {})}
-                    runtime.remember(real, view)
+                    runtime.runs.remember(real, view)
             _know_artifacts(runtime, view)
         return entities.run(view)
 
@@ -170,7 +173,7 @@ class SpooledStore:
                  "start_time": 0}, {},
             )  # fmt: skip
             if run_id.startswith(OFF_RUN):
-                self._runtime.remember(run_id, view)
+                self._runtime.runs.remember(run_id, view)
         return view
 
     # --- what is logged ----------------------------------------------------------------------------------
@@ -183,7 +186,7 @@ class SpooledStore:
         point = entities.point(metric)
         view = self._runtime.runs.get(run_id)
         if view is not None:
-            _latest(view, point)
+            view.saw(point)
         self._runtime.append({"k": "b", "r": run_id, "m": (point,)})
 
     def log_param(self, run_id: str, param: Any) -> None:
@@ -216,7 +219,7 @@ class SpooledStore:
         view = self._runtime.runs.get(run_id)
         if view is not None:
             for point in points:
-                _latest(view, point)
+                view.saw(point)
         call: dict[str, Any] = {"k": "b", "r": run_id}
         if points:
             call["m"] = points
@@ -250,101 +253,6 @@ class SpooledStore:
             view.tags[tag.key] = str(tag.value)
             if tag.key == "mlflow.runName":
                 view.info = {**view.info, "run_name": str(tag.value)}
-
-    # --- experiments -------------------------------------------------------------------------------------
-
-    def create_experiment(self, name: str, artifact_location: Any = None, tags: Any = None) -> str:
-        """The server's id within the read bound, else a provisional one (bound by name when it is back)."""
-        if self._off():
-            return str(self._off_experiment(name)["experiment_id"])
-        runtime = self._runtime
-        try:
-            asking.ready(runtime)
-            return str(super().create_experiment(name, artifact_location, tags))  # type: ignore[misc]
-        except asking.ServerAway:
-            return str(self._provisional_experiment(name, artifact_location, tags)["experiment_id"])
-
-    def get_experiment_by_name(self, experiment_name: str) -> Any:
-        """As the server has it, else as it was last seen, else a provisional one of that name."""
-        if self._off():
-            return entities.experiment(self._off_experiment(experiment_name))
-        runtime = self._runtime
-        made_here = runtime.experiments.get(f"name:{experiment_name}")
-        if made_here is None or runtime.real_id(made_here["experiment_id"]):
-            try:
-                found = super().get_experiment_by_name(experiment_name)  # type: ignore[misc]
-                if found is not None:
-                    self._remember(found)
-                return found
-            except asking.ServerAway:
-                seen = self._seen(f"name:{experiment_name}")
-                if seen is not None:
-                    return entities.experiment(seen)
-        return entities.experiment(made_here or self._provisional_experiment(experiment_name, None, None))
-
-    def get_experiment(self, experiment_id: Any) -> Any:
-        """As the server has it, else as it was last seen."""
-        key = str(experiment_id)
-        if self._off() or key.startswith(OFF_RUN):
-            return entities.experiment(self._off_experiment("Default", key))
-        runtime = self._runtime
-        real = runtime.real_id(key)
-        if real:
-            try:
-                found = super().get_experiment(real)  # type: ignore[misc]
-                self._remember(found)
-                return found
-            except asking.ServerAway:
-                seen = self._seen(f"id:{real}")
-                if seen is None and real == "0":
-                    seen = {"experiment_id": "0", "name": "Default", "lifecycle_stage": "active"}
-                if seen is None:
-                    raise
-                return entities.experiment(seen)
-        known = runtime.experiments.get(f"id:{key}")
-        if known is None:
-            raise asking.away(f"experiment {key}", "not shipped yet")
-        return entities.experiment(known)
-
-    def _provisional_experiment(self, name: str, location: Any, tags: Any) -> dict[str, Any]:
-        prov = "lx" + uuid.uuid4().hex[2:]
-        body: dict[str, Any] = {"name": name, "tags": [{"key": t.key, "value": t.value} for t in tags or []]}
-        if location:
-            body["artifact_location"] = location
-        self._runtime.append({"k": "experiment", "p": prov, "body": body}, urgent=True)
-        known = {
-            "experiment_id": prov, "name": name, "lifecycle_stage": "active", "tags": body["tags"],
-            "artifact_location": location or f"liftlock-artifacts:/experiment/{prov}",
-        }  # fmt: skip
-        self._runtime.experiments[f"name:{name}"] = self._runtime.experiments[f"id:{prov}"] = known
-        return known
-
-    def _off_experiment(self, name: str, key: Optional[str] = None) -> dict[str, Any]:
-        return {
-            "experiment_id": key or "0",
-            "name": name,
-            "lifecycle_stage": "active",
-            "artifact_location": "liftlock-artifacts:/off",
-        }
-
-    def _remember(self, found: Any) -> None:
-        body = {
-            "experiment_id": found.experiment_id,
-            "name": found.name,
-            "artifact_location": found.artifact_location,
-            "lifecycle_stage": found.lifecycle_stage,
-        }
-        runtime = self._runtime
-        if runtime.experiments.get(f"id:{found.experiment_id}") != body:
-            runtime.experiments[f"id:{found.experiment_id}"] = runtime.experiments[f"name:{found.name}"] = body
-            asking.quietly(runtime.state.remember_experiment, body) if runtime.spool.folder.exists() else None
-
-    def _seen(self, key: str) -> Optional[dict[str, Any]]:
-        runtime = self._runtime
-        known = runtime.experiments.get(key)
-        if known is None and runtime.spool.folder.exists():
-            known = asking.quietly(runtime.state.experiment, key)
-        return known
 
     # --- everything else ---------------------------------------------------------------------------------
 
@@ -400,27 +308,3 @@ def _know_artifacts(runtime: Runtime, view: RunView) -> None:
         while len(cache) > 1000:
             cache.popitem(last=False)
         cache[view.info["run_id"]] = artifacts.build(place, f"liftlock+{runtime.settings.uri}")
-
-
-def _latest(view: RunView, point: Any) -> None:
-    before = view.metrics.get(point[0])
-    now = (point[1], point[2], point[3])
-    if before is None or (now[2], now[1], now[0]) >= (before[2], before[1], before[0]):
-        view.metrics[point[0]] = now
-
-
-class _Nowhere:
-    """Stands in for a runtime behind `liftlock+off:`: remembers runs in memory, opens nothing."""
-
-    def __init__(self) -> None:
-        self.runs: dict[str, RunView] = {}
-        self.experiments: dict[str, dict[str, Any]] = {}
-
-    def remember(self, run_id: str, view: RunView) -> None:
-        """Keep the last few runs, so that reading one's own run works."""
-        self.runs[run_id] = view
-        while len(self.runs) > 256:
-            self.runs.pop(next(iter(self.runs)))
-
-
-_NOWHERE: Any = _Nowhere()

@@ -48,6 +48,10 @@ class Unreachable(Exception):
         self.away = away
 
 
+class Lost(Exception):
+    """A call refers to something whose creation the server refused."""
+
+
 class Wire:
     """Requests to one server. `creds` is asked for every request, as the release's own store does."""
 
@@ -82,6 +86,15 @@ class Wire:
             raise_on_status=False,
             **extra,
         )
+
+
+def credentials(uri: str) -> Any:
+    """The release's own credentials for a server (environment, credential file, plugins)."""
+    try:
+        from mlflow.utils.credentials import get_default_host_creds
+    except ImportError:
+        from mlflow.tracking._tracking_service.utils import _get_default_host_creds as get_default_host_creds
+    return get_default_host_creds(uri)
 
 
 def judge(status: int, text: str, endpoint: str) -> Any:
