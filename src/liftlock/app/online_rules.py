@@ -28,11 +28,11 @@ def unknown_revisions(jump: Jump, role: Role) -> tuple[str, ...]:
     """Why the migrations of this jump cannot be followed, as far as it can be told before there is a migrated copy."""
     if role is Role.AUTH:
         return ()  # small: translated whole; `translation` says so where it is not
-    return tuple(
-        f"revision {step.id}: {step.why}"
-        for step in revisions_of(role, pending(jump, role))
-        if step.kind is RevisionKind.GLOBAL
-    )
+    found = [step for step in revisions_of(role, pending(jump, role)) if step.kind is RevisionKind.GLOBAL]
+    if not found:
+        return ()
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return (f"revision {found[0].id} ({found[0].why}{more})",)
 
 
 class Rulebook:

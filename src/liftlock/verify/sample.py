@@ -19,6 +19,7 @@ _RUNS = 50
 _MODELS = 100
 _FILES = 5
 _LARGEST = 8 << 20
+_GOING_ON = frozenset({"RUNNING", "SCHEDULED"})
 
 
 class RestSample(Value, frozen=True):
@@ -43,6 +44,8 @@ def take_sample(client: Client) -> RestSample:
             "/api/2.0/mlflow/runs/search",
             {"experiment_ids": list(experiments), "max_results": _RUNS, "order_by": ["attributes.start_time ASC"]},
         ).get("runs", [])
+    # Clients go on with their running runs as soon as they can: what is compared is what has come to its end.
+    listed = [run for run in listed if run["info"].get("status") not in _GOING_ON]
     models = client.json("GET", "/api/2.0/mlflow/registered-models/search", {"max_results": _MODELS})
     return RestSample(
         experiments=experiments,
