@@ -9,9 +9,12 @@ from psycopg import sql
 from liftlock.model.deployment import Writer
 from liftlock.stores.postgresql_connect import APPLICATION, Connection
 
-# Everything that is not the server's own and does not belong to an extension.
-_OURS = """
-  n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+LIFTLOCK = "liftlock"
+"""Where everything is that an online upgrade puts into a database; nothing else of this program sees it."""
+
+# Everything that is not the server's own, not liftlock's and does not belong to an extension.
+OURS = f"""
+  n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', '{LIFTLOCK}')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
@@ -56,7 +59,7 @@ def tables(connection: Connection, *, sizes: bool = False) -> tuple[Table, ...]:
               LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
               LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
               LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
-             WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {_OURS}
+             WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {OURS}
              GROUP BY c.oid, n.nspname, c.relname, c.relowner, c.reltuples"""
     ).fetchall()
     made = (
@@ -78,7 +81,7 @@ def sequences(connection: Connection) -> dict[str, tuple[int, bool]]:
     names = connection.execute(
         f"""SELECT n.nspname, c.relname, pg_catalog.format('%I.%I', n.nspname, c.relname)
               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {_OURS} ORDER BY 3"""
+             WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {OURS} ORDER BY 3"""
     ).fetchall()
     values: dict[str, tuple[int, bool]] = {}
     for schema, name, shown in names:

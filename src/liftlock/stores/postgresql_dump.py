@@ -26,7 +26,7 @@ from liftlock.model.snapshot import FileEntry
 from liftlock.model.uri import StoreUri
 from liftlock.stores import postgresql_schema as schema
 from liftlock.stores import postgresql_tools as tools
-from liftlock.stores.postgresql_catalog import sequences, tables
+from liftlock.stores.postgresql_catalog import LIFTLOCK, sequences, tables
 from liftlock.stores.postgresql_connect import Connection, parameters, session, snapshot_transaction
 from liftlock.stores.postgresql_fingerprint import SEQUENCES, fingerprint, hash_sequences
 from liftlock.stores.sink import settle, sha256
@@ -58,6 +58,7 @@ def dump(
     words: list[str | Path] = [
         programs.path("pg_dump"), "--format=directory", f"--jobs={JOBS}", f"--compress={tools.compression(programs)}",
         f"--snapshot={export(connection)}", f"--file={directory}", "--no-password", f"--dbname={tools.target(given)}",
+        f"--exclude-schema={LIFTLOCK}",
         "--no-sync",  # `inventory` does, while it hashes
     ]  # fmt: skip
     with side_effect("dump database"), tools.Running(words, tools.environment(given)) as running:
@@ -158,7 +159,7 @@ def _copy_table(uri: StoreUri, exported: str, entry: TableFile, directory: Path)
         connection.cursor().copy(statement) as stream,
         path.open("wb") as file,
     ):
-        for block in _gathered(stream):
+        for block in gathered(stream):
             file.write(block)
 
 
@@ -169,7 +170,7 @@ def copy_target(entry: TableFile) -> sql.Composed:
     )
 
 
-def _gathered(stream: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes]:
+def gathered(stream: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes]:
     """COPY gives one row at a time; files are written in larger pieces."""
     parts: list[bytes] = []
     size = 0

@@ -89,10 +89,18 @@ def load_in_place(
         compare(expected, connection)
 
 
-def run_archive(connection: Connection, programs: tools.Tools, directory: Path) -> None:
+def run_archive(connection: Connection, programs: tools.Tools, archive: Path) -> None:
     """Run pg_restore's script over a connection of ours. Raises StoreError, psycopg.Error."""
     for section in ("pre-data", "data", "post-data"):
-        words: list[str | Path] = [programs.path("pg_restore"), f"--section={section}", "--file=-", directory]
+        run_section(connection, programs, archive, section)
+
+
+def run_section(connection: Connection, programs: tools.Tools, archive: Path, section: str) -> None:
+    """Run one section of it: what stands before the data, the data, or what stands after."""
+    with tools.entries(programs, archive) as chosen:
+        words: list[str | Path] = [
+            programs.path("pg_restore"), f"--section={section}", "--file=-", f"--use-list={chosen}", archive,
+        ]  # fmt: skip
         with tools.Running(words, tools.environment({}), read=True) as running:
             if section == "data":
                 _run_data(connection, running.output)

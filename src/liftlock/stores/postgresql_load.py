@@ -8,7 +8,6 @@ What was loaded is compared with the snapshot's fingerprint afterwards, so a mis
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -45,29 +44,40 @@ def load(uri: StoreUri, programs: tools.Tools, directory: Path, *, jobs: int) ->
         program, "--exit-on-error", "--no-password", f"--dbname={tools.target(given, options=False)}", f"--jobs={jobs}",
     ]  # fmt: skip
     listing = tools.read([program, "--list", directory], tools.environment({})).decode()
-    if not any((directory / f"{number}.dat").exists() for number in _large(listing, directory)):
-        tools.read([*words, directory], env)
-        return
-    tools.read([*words, "--section=pre-data", directory], env)
+    with tools.entries(programs, directory) as every:
+        words.append(f"--use-list={every}")
+        if not any((directory / f"{number}.dat").exists() for number in _large(listing, directory)):
+            tools.read([*words, directory], env)
+            return
+        tools.read([*words, "--section=pre-data", directory], env)
+        _load_rows(uri, programs, directory, listing, words[:-1], env, jobs)
+        tools.read([*words, "--section=post-data", directory], env)
+
+
+def _load_rows(
+    uri: StoreUri,
+    programs: tools.Tools,
+    directory: Path,
+    listing: str,
+    words: list[str | Path],
+    env: dict[str, str],
+    jobs: int,
+) -> None:
     with session(uri) as connection:
         cut = _match(listing, directory, tables(connection))
-    rest = "\n".join(line for line in listing.splitlines() if line.partition(";")[0] not in cut)
-    with tempfile.NamedTemporaryFile("w", prefix="liftlock-", suffix=".list") as chosen:
-        chosen.write(rest + "\n")
-        chosen.flush()
-        with (
-            tools.Running([*words, "--section=data", f"--use-list={chosen.name}", directory], env) as others,
-            ThreadPoolExecutor(jobs) as pool,
-        ):
-            parts = [
-                pool.submit(_copy, uri, table, directory / f"{number}.dat", start, end)
-                for number, table in cut.items()
-                for start, end in _cuts(directory / f"{number}.dat", jobs)
-            ]
-            for part in parts:
-                part.result()
-            others.finish()
-    tools.read([*words, "--section=post-data", directory], env)
+    with (
+        tools.entries(programs, directory, without=cut) as chosen,
+        tools.Running([*words, "--section=data", f"--use-list={chosen}", directory], env) as others,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        parts = [
+            pool.submit(_copy, uri, table, directory / f"{number}.dat", start, end)
+            for number, table in cut.items()
+            for start, end in _cuts(directory / f"{number}.dat", jobs)
+        ]
+        for part in parts:
+            part.result()
+        others.finish()
 
 
 def _is_too_old(server: int, program: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from liftlock.stores.postgresql_catalog import LIFTLOCK
 from liftlock.stores.postgresql_connect import Connection
 
 
@@ -63,9 +64,10 @@ def _settled(line: str) -> str:
 
 
 def _own(catalogue: str, alias: str) -> str:
-    """Neither the server's nor an extension's; `n` is the namespace of `alias`."""
+    """Neither the server's nor liftlock's nor an extension's; `n` is the namespace of `alias`."""
     return (
-        "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (SELECT FROM pg_depend x"
+        f"n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', '{LIFTLOCK}')"
+        " AND NOT EXISTS (SELECT FROM pg_depend x"
         f" WHERE x.classid = '{catalogue}'::regclass AND x.objid = {alias}.oid AND x.deptype = 'e')"
     )
 
@@ -151,16 +153,19 @@ _VIEWS = f"""
 SELECT format(E'CREATE VIEW %I.%I AS\\n%s', n.nspname, c.relname, rtrim(pg_get_viewdef(c.oid), ';'))
   FROM {_RELATION} WHERE c.relkind = 'v' AND {_OF_OURS} ORDER BY c.oid"""
 
+_NOT_LIFTLOCKS = f"""NOT t.tgisinternal AND NOT EXISTS (SELECT FROM pg_proc p
+   WHERE p.oid = t.tgfoid AND p.pronamespace = to_regnamespace('{LIFTLOCK}'))"""
+
 _TRIGGERS = f"""
 SELECT line FROM (
   SELECT n.nspname, c.relname, t.tgname, 0 AS part, pg_get_triggerdef(t.oid) AS line
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-   WHERE NOT t.tgisinternal AND {_OF_OURS}
+   WHERE {_NOT_LIFTLOCKS} AND {_OF_OURS}
   UNION ALL
   SELECT n.nspname, c.relname, t.tgname, 1, format('ALTER TABLE %I.%I %s TRIGGER %I', n.nspname, c.relname,
          CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, t.tgname)
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-   WHERE NOT t.tgisinternal AND t.tgenabled <> 'O' AND {_OF_OURS}) q ORDER BY nspname, relname, tgname, part"""
+   WHERE {_NOT_LIFTLOCKS} AND t.tgenabled <> 'O' AND {_OF_OURS}) q ORDER BY nspname, relname, tgname, part"""
 
 _COMMENTS = f"""
 SELECT CASE WHEN d.objsubid = 0

@@ -9,8 +9,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -118,6 +118,27 @@ def read(words: Sequence[str | Path], env: Mapping[str, str]) -> bytes:
         raw = running.output.read()
         running.finish()
         return raw
+
+
+_TRIGGER_OF_OURS = re.compile(r"^\d+; \d+ \d+ TRIGGER .* liftlock_(?:insert|update|delete|truncate|fence) ")
+
+
+@contextmanager
+def entries(tools: Tools, archive: Path, without: Collection[str] = ()) -> Iterator[Path]:
+    """A list for pg_restore's `--use-list`: all entries of an archive but those of these numbers and liftlock's.
+
+    pg_dump leaves out our schema, but it cannot leave out triggers, which would call functions of that schema.
+    """
+    listing = read([tools.path("pg_restore"), "--list", archive], environment({})).decode()
+    kept = [
+        line
+        for line in listing.splitlines()
+        if line.partition(";")[0] not in without and not _TRIGGER_OF_OURS.match(line)
+    ]
+    with tempfile.NamedTemporaryFile("w", prefix="liftlock-", suffix=".list") as chosen:
+        chosen.write("\n".join(kept) + "\n")
+        chosen.flush()
+        yield Path(chosen.name)
 
 
 def _failure(name: str, output: str) -> StoreError:

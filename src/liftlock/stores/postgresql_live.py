@@ -1,0 +1,187 @@
+"""An online upgrade's hands in a PostgreSQL database: capture, views, fence, apply, copy.
+
+Everything of ours is in the schema `liftlock` and in triggers that call functions of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from psycopg import sql
+
+from liftlock.effects import side_effect
+from liftlock.errors import StoreError
+from liftlock.model.progress import Observer, silent
+from liftlock.stores import postgresql_capture as capture
+from liftlock.stores import postgresql_catalog as catalog
+from liftlock.stores import postgresql_fence as fence
+from liftlock.stores.interface import Store
+from liftlock.stores.live import Shape
+from liftlock.stores.postgresql_apply import TAKE_ROLE, PostgresqlTarget
+from liftlock.stores.postgresql_connect import Connection, session, snapshot_transaction
+from liftlock.stores.postgresql_locks import locked, transaction
+from liftlock.stores.postgresql_obstacles import obstacles
+from liftlock.stores.postgresql_relations import Relations, read_relations, shapes
+from liftlock.stores.postgresql_stream import copy_database
+from liftlock.stores.postgresql_view import PostgresqlView, Token, array, count_log, read_log
+
+_PATIENCE = 60.0  # seconds for locks where the caller names none
+
+
+class PostgresqlLive:
+    """See `stores.live.Live` for what each method promises."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._uri = store.uri
+
+    def obstacles(self, *, applying: bool) -> tuple[str, ...]:
+        """Rights, kinds of tables, read-only servers, poolers, subscriptions."""
+        return obstacles(self._uri, applying=applying)
+
+    def shapes(self) -> dict[str, Shape]:
+        """All tables but Alembic's version tables and ours. Defaults that are not constant are left out."""
+        with session(self._uri) as connection, snapshot_transaction(connection):
+            return shapes(connection, read_relations(connection))
+
+    def capture(self, *, patience: float = 20.0) -> None:
+        """Put triggers on one table after the other, each in short tries."""
+        with session(self._uri) as connection:
+            capture.install(connection, patience)
+
+    def captured(self) -> bool:
+        """Whether a complete capture of the present schema is in place."""
+        with session(self._uri) as connection, snapshot_transaction(connection):
+            return capture.captured(connection, read_relations(connection))
+
+    def backlog(self) -> int:
+        """Log entries not consumed yet; none where nothing is captured."""
+        with session(self._uri) as connection, snapshot_transaction(connection):
+            return sum(count_log(connection, capture.with_log(connection, read_relations(connection))).values())
+
+    @contextmanager
+    def changes(self, limit: int | None = None) -> Iterator[PostgresqlView]:
+        """One view of log and rows, in one REPEATABLE READ transaction."""
+        with session(self._uri) as connection, snapshot_transaction(connection):
+            yield self._view(connection, read_relations(connection), limit)
+
+    @contextmanager
+    def look(self) -> Iterator[PostgresqlView]:
+        """One view of rows and log, whatever became of the schema."""
+        with session(self._uri) as connection, snapshot_transaction(connection):
+            relations = read_relations(connection)
+            yield read_log(connection, self._uri, relations, capture.with_log(connection, relations))
+
+    def consume(self, token: Token) -> None:
+        """Delete exactly these entries. One that was moved meanwhile (VACUUM FULL) stays, and is applied again."""
+        if not token:
+            return
+        with session(self._uri) as connection, side_effect("consume log"), transaction(connection):
+            for oid, (places, ids) in token.items():
+                connection.execute(
+                    sql.SQL(
+                        "DELETE FROM {} AS l USING unnest(%s::tid[], %s::bigint[]) AS u(place, id)"
+                        " WHERE l.ctid = u.place AND l.id = u.id"
+                    ).format(sql.Identifier(catalog.LIFTLOCK, f"log_{oid}")),
+                    (array(places), array(ids)),
+                    prepare=False,
+                )
+
+    @contextmanager
+    def fence(self, label: str, *, seconds: float, patience: float) -> Iterator[PostgresqlView]:
+        """Lock all tables against writers, put the fence up and read the rest of the log, in one transaction."""
+        with (
+            session(self._uri) as connection,
+            side_effect("fence"),
+            self._writers_locked_out(connection, patience) as relations,
+        ):
+            # A frozen orchestrator must not keep writers waiting for our locks longer than for the fence.
+            connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {int(seconds * 1000)}".encode())
+            fence.set_fence(connection, label, fence.moment(connection, seconds))
+            yield self._view(connection, relations, None)
+
+    def fence_for_good(self, label: str) -> None:
+        """Replace the fence's end; where it has fallen, writers are locked out first as by `fence`."""
+        with session(self._uri) as connection:
+            if self._stands(connection):
+                with side_effect("fence for good"), transaction(connection):
+                    unbroken = fence.fence_until(connection) is not None
+                    fence.set_fence(connection, label, fence.FOR_GOOD)
+                if unbroken:
+                    return
+            with side_effect("fence for good"), self._writers_locked_out(connection, _PATIENCE):
+                fence.set_fence(connection, label, fence.FOR_GOOD)
+
+    def unfence(self) -> None:
+        """Let everybody write. The triggers stay, without effect, until `release`: nobody waits for this."""
+        with session(self._uri) as connection:
+            if capture.has_schema(connection):
+                with side_effect("unfence"), transaction(connection):
+                    fence.set_fence(connection, "", fence.DOWN)
+
+    def fenced(self) -> bool:
+        """Whether a fence stands now, on all tables."""
+        with session(self._uri) as connection:
+            return self._stands(connection)
+
+    @contextmanager
+    def applying(self) -> Iterator[PostgresqlTarget]:
+        """A transaction in replica role."""
+        with session(self._uri) as connection, side_effect("apply rows"), transaction(connection):
+            connection.execute(TAKE_ROLE)
+            yield PostgresqlTarget(connection, self._uri, read_relations(connection))
+
+    def copy_to(self, target: Store, *, observer: Observer = silent) -> None:
+        """Stream everything into a new database beside this one, from one snapshot."""
+        copy_database(self._uri, target.uri, observer)
+
+    def sequences(self) -> dict[str, int]:
+        """Sequence (`schema.name`) -> the last value given out; those that never gave one are left out."""
+        with session(self._uri) as connection, snapshot_transaction(connection):
+            return {name: last for name, (last, called) in catalog.sequences(connection).items() if called}
+
+    def advance(self, values: Mapping[str, int]) -> None:
+        """Move sequences forward, never back."""
+        with session(self._uri) as connection, side_effect("advance sequences"):
+            for name, (last, called) in catalog.sequences(connection).items():
+                if name in values and (values[name] > last or (not called and values[name] == last)):
+                    connection.execute("SELECT pg_catalog.setval(%s::regclass, %s, true)", (name, values[name]))
+
+    def release(self) -> None:
+        """Let writers through at once, then remove everything in short tries."""
+        self.unfence()
+        with session(self._uri) as connection:
+            capture.remove(connection, _PATIENCE)
+
+    def _view(self, connection: Connection, relations: Relations, limit: int | None) -> PostgresqlView:
+        if not capture.captured(connection, relations):
+            raise StoreError(
+                "nothing is captured here, or the schema is no longer the one that was captured",
+                hint="Somebody changed tables or triggers. Begin the upgrade anew.",
+            )
+        return read_log(connection, self._uri, relations, capture.logged(relations), limit)
+
+    @contextmanager
+    def _writers_locked_out(self, connection: Connection, patience: float) -> Iterator[Relations]:
+        """A transaction in which nobody else is writing and every table has the fence's trigger."""
+        capture.ensure_schema(connection)
+        wanted = read_relations(connection)
+        lock = locked(
+            connection, wanted.values(), "SHARE ROW EXCLUSIVE", patience=patience, isolation="REPEATABLE READ"
+        )
+        with lock:
+            relations = read_relations(connection)
+            if relations.keys() != wanted.keys():
+                raise StoreError("tables were made or dropped meanwhile", hint="Try again.", retryable=True)
+            for relation in relations.values():
+                if fence.FENCE not in relation.triggers:
+                    fence.add_fence(connection, relation)
+            yield relations
+
+    def _stands(self, connection: Connection) -> bool:
+        return (
+            capture.has_schema(connection)
+            and fence.fence_until(connection) is not None
+            and all(fence.FENCE in relation.triggers for relation in read_relations(connection).values())
+        )
