@@ -196,7 +196,8 @@ def _interruptible() -> Iterator[Callable[[], None]]:
 
     def hush() -> None:
         for number in heard:
-            signal.signal(number, signal.SIG_IGN)
+            # Not SIG_IGN: a server started while putting back would inherit that, and never hear its own SIGTERM.
+            signal.signal(number, lambda *_: None)
 
     def stop(number: int, _: object) -> None:
         hush()  # a second signal while putting back must not leave it half-way
