@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from liftlock.describe import secrets
+from liftlock.describe.sections import EnvironmentsSection, NotifySection, TrackingSection
 from liftlock.effects import side_effect
 from liftlock.errors import UsageError
 from liftlock.files import private_directory, write_atomic
@@ -89,6 +90,9 @@ class Config(Value, frozen=True):
     artifacts: ArtifactsSection = msgspec.field(default_factory=ArtifactsSection)
     credentials_section: CredentialsSection | None = None
     backup: BackupSection = msgspec.field(default_factory=BackupSection)
+    tracking: TrackingSection | None = None
+    environments: EnvironmentsSection | None = None
+    notify: NotifySection | None = None
 
     @property
     def directory(self) -> Path:
@@ -208,7 +212,8 @@ class Config(Value, frozen=True):
         if self.credentials_section is not None:
             sections["credentials"] = self.credentials_section
         sections["backup"] = self.backup
-        return sections
+        around = {"tracking": self.tracking, "environments": self.environments, "notify": self.notify}
+        return sections | {name: value for name, value in around.items() if value is not None}
 
 
 _SECTIONS: dict[str, type[Value]] = {
@@ -217,6 +222,9 @@ _SECTIONS: dict[str, type[Value]] = {
     "artifacts": ArtifactsSection,
     "credentials": CredentialsSection,
     "backup": BackupSection,
+    "tracking": TrackingSection,
+    "environments": EnvironmentsSection,
+    "notify": NotifySection,
 }
 
 
@@ -288,6 +296,9 @@ def loads(text: str, path: Path) -> Config:
         artifacts=sections.get("artifacts", ArtifactsSection()),
         credentials_section=sections.get("credentials"),
         backup=sections.get("backup", BackupSection()),
+        tracking=sections.get("tracking"),
+        environments=sections.get("environments"),
+        notify=sections.get("notify"),
     )
     _check_values(config, place)
     return config

@@ -1,0 +1,71 @@
+"""Sections of liftlock.toml for the work around an upgrade: tracked releases, environments in phases, notifications."""
+
+from __future__ import annotations
+
+import msgspec
+
+from liftlock.model.codec import Value
+
+
+class CheckSection(Value, frozen=True, omit_defaults=True):
+    """A proof that can be run: a command (words, no shell), the status it ends with, text it prints, its seconds."""
+
+    name: str
+    command: tuple[str, ...]
+    expect_status: int = 0
+    expect_output: str = ""
+    timeout: float = 60.0
+
+
+class TrackingSection(Value, frozen=True, omit_defaults=True):
+    """The tracking file (relative to liftlock.toml), releases to watch for, and the checks of its checklist."""
+
+    file: str = "config/mlflow_release.yaml"
+    watched: tuple[str, ...] = ()
+    checks: tuple[CheckSection, ...] = ()
+
+
+class EarlierSection(Value, frozen=True, omit_defaults=True):
+    """An environment that must have proven a release first: its `config` (a liftlock.toml on this machine), or the
+    directory its `evidence` bundles are brought to and the public `key` they are signed with."""
+
+    name: str
+    config: str | None = None
+    evidence: str | None = None
+    key: str | None = None
+    soak_hours: float = 0.0
+
+
+class EnvironmentsSection(Value, frozen=True, omit_defaults=True):
+    """Which environment this deployment is, how many people must approve a release for it, and who goes before it."""
+
+    name: str
+    approvals: int = 0
+    after: tuple[EarlierSection, ...] = ()
+
+
+class ReceiverSection(Value, frozen=True, omit_defaults=True):
+    """One receiver: `kind` is webhook, slack, email or command. `${NAME}` in `url`, `password` and `header` stands for
+    a secret. `events` empty means all; `role` is told in the message (owner, backup, security ...)."""
+
+    kind: str
+    url: str = ""
+    header: str = ""
+    to: tuple[str, ...] = ()
+    sender: str = ""
+    server: str = ""
+    port: int = 25
+    tls: str = "none"
+    username: str = ""
+    password: str = ""
+    command: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    role: str = ""
+
+
+class NotifySection(Value, frozen=True, omit_defaults=True):
+    """Who owns the deployment (role to name), who is told, and how long one receiver may take, in seconds."""
+
+    owners: dict[str, str] = msgspec.field(default_factory=dict)
+    receivers: tuple[ReceiverSection, ...] = ()
+    timeout: float = 10.0

@@ -1,0 +1,145 @@
+"""Evidence: what a bundle states about its files (an in-toto statement), and the summary a person reads."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from liftlock.model.codec import Value
+from liftlock.model.finding import Finding, Outcome
+
+FORMAT = 1
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "urn:liftlock:evidence:1"
+
+
+class Subject(Value, frozen=True):
+    """One file of the bundle, by its path with `/` and its SHA-256 in hexadecimal (`{"sha256": ...}`)."""
+
+    name: str
+    digest: dict[str, str]
+
+
+class Predicate(Value, frozen=True):
+    """What the files prove: of which run, made when and by whom; `key` is the signing key's `SHA256:` fingerprint.
+
+    `journal_entries` and `journal_head` are the number of entries and the digest of the last one in `journal.jsonl`.
+    """
+
+    run: str
+    deployment: str
+    created_at: datetime
+    created_by: str
+    liftlock: str
+    journal_entries: int
+    journal_head: str
+    key: str
+    format: int = FORMAT
+
+
+class Statement(Value, frozen=True, rename={"kind": "_type", "predicate_type": "predicateType"}):
+    """An in-toto statement, version 1. Its text is what is signed."""
+
+    kind: str
+    subject: tuple[Subject, ...]
+    predicate_type: str
+    predicate: Predicate
+
+
+class Missing(Value, frozen=True):
+    """What is not in the bundle, and why."""
+
+    what: str
+    why: str
+
+
+class StepLine(Value, frozen=True):
+    """One step of the run; `seconds` is None where it did not end."""
+
+    name: str
+    title: str
+    started_at: datetime
+    seconds: float | None
+    state: str
+
+
+class DatabaseLine(Value, frozen=True):
+    """One database before and after. `changed` names the tables whose fingerprints differ or that are on one side."""
+
+    role: str
+    rows_before: int
+    rows_after: int
+    tables_before: int
+    tables_after: int
+    changed: tuple[str, ...]
+
+
+class PackageChange(Value, frozen=True):
+    """One package of the server's environment; an empty version means that it was not there."""
+
+    name: str
+    before: str
+    after: str
+
+
+class CommandResult(Value, frozen=True):
+    """A command that was run as a proof: what was expected, what came. `output` is its end, redacted.
+
+    `counts` are read from a JUnit report: tests, passed, failed, errors, skipped.
+    """
+
+    kind: str
+    name: str
+    command: tuple[str, ...]
+    expected: str
+    at: datetime
+    by: str
+    seconds: float
+    status: int | None
+    outcome: Outcome
+    message: str
+    output: str
+    when: str = ""
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    report: str = ""
+
+
+class Approval(Value, frozen=True):
+    """Who approved going to a release in an environment (or went past its gate: `override`), when and why."""
+
+    environment: str
+    release: str
+    by: str
+    at: datetime
+    reason: str = ""
+    override: bool = False
+
+
+class Summary(Value, frozen=True):
+    """The upgrade in short, made from the files beside it. Times are UTC; `window` is the plan's estimate in words."""
+
+    run: str
+    kind: str
+    outcome: str
+    message: str
+    deployment: str
+    source: str
+    target: str
+    strategy: str
+    operator: str
+    started_at: datetime
+    ended_at: datetime | None
+    write_hold_seconds: float | None
+    window: str
+    steps: tuple[StepLine, ...]
+    issues: tuple[str, ...]
+    verification: tuple[Finding, ...]
+    databases: tuple[DatabaseLine, ...]
+    packages: tuple[PackageChange, ...]
+    advisories: dict[str, tuple[str, ...]]
+    proofs: tuple[CommandResult, ...]
+    approvals: tuple[Approval, ...]
+    backups: tuple[str, ...]
+    way_back: str
+    missing: tuple[Missing, ...]

@@ -1,0 +1,87 @@
+"""The summary as a document, and the lines it is made of."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+from liftlock.engine.journal import Journal
+from liftlock.evidence import account, document
+from liftlock.model.fingerprint import Fingerprint, TableFingerprint
+from liftlock.model.journal import Kind
+from tests.support.evidence import summary
+
+FINDING = {"code": "LLV001", "title": "head", "outcome": "pass", "message": "<b>|x|</b>"}
+
+
+class Tags(HTMLParser):
+    """The names of all tags of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+
+
+def test_the_log_entry_says_who_what_and_how_long() -> None:
+    text = document.markdown(summary(issues=("start failed",), verification=(FINDING,)))
+    for line in ("## 2026-01-02: 2.9.2 to 3.17.2", "- Performed by: jane@host", "Writes were held for: 1.5 s",
+                 "- Issues: start failed", "- Way back: open"):  # fmt: skip
+        assert line in text
+    assert "not measured" in document.markdown(summary(write_hold_seconds=None))
+    assert "not ended" in document.markdown(summary(ended_at=None))
+
+
+def test_text_from_outside_stays_text() -> None:
+    hostile = summary(operator="<script>x</script>\n# not a heading", verification=(FINDING,), deployment="a|b<i>")
+    text = document.markdown(hostile)
+    assert "<" not in text.replace("\\<", "") and "\n# not" not in text
+    row = next(line for line in text.splitlines() if "LLV001" in line)
+    assert row.replace("\\|", "").count("|") == 5
+    page = document.html(hostile)
+    parser = Tags()
+    parser.feed(page)
+    seen = parser.seen
+    assert "script" not in seen and "i" not in seen and "table" in seen
+
+
+def test_steps_that_failed_and_were_taken_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    for kind, step, payload in (
+        (Kind.RUN_STARTED, "", {"kind": "upgrade"}),
+        (Kind.INTENT, "a", {"title": "do a"}), (Kind.DONE, "a", {}),
+        (Kind.INTENT, "b", {"title": "do b"}), (Kind.NOTE, "probe:b", {"probe": "partial"}),
+        (Kind.INTENT, "b", {"title": "do b"}), (Kind.FAILED, "b", {"message": "disk full"}),
+        (Kind.UNDO_INTENT, "b", {"reason": "disk full"}), (Kind.UNDONE, "b", {}),
+        (Kind.UNDO_INTENT, "a", {"reason": "disk full"}), (Kind.NOTE, "undo-failed:a", {"message": "busy"}),
+    ):  # fmt: skip
+        journal.append("r", kind, step, payload)
+    entries = journal.entries()
+    assert [(each.title, each.state) for each in account.steps(entries)] == [
+        ("do a", "being taken back"), ("do b", "begun"), ("do b", "taken back"),
+    ]  # fmt: skip
+    assert account.issues(entries) == (
+        "cut off during b, then found partial", "b failed: disk full", "put back: disk full",
+        "taking back a failed: busy",
+    )  # fmt: skip
+
+
+def test_databases_and_packages() -> None:
+    def fingerprint(**rows: int) -> Fingerprint:
+        tables = tuple(
+            TableFingerprint(table=name, rows=n, sum1=str(n), sum2="0", columns=("c",)) for name, n in rows.items()
+        )
+        return Fingerprint(algorithm="x", tables=tables)
+
+    lines = account.databases(
+        {"tracking": fingerprint(runs=2, tags=1), "auth": fingerprint()}, {"tracking": fingerprint(runs=3, tags=1)}
+    )
+    assert [(each.role, each.rows_before, each.rows_after, each.changed) for each in lines] == [
+        ("tracking", 3, 4, ("runs",))
+    ]
+    changes = account.packages("mlflow==2.9.2\nsix==1.0\nold==1\n", "mlflow==3.4.0 \\\n  --hash=x\nsix==1.0\nnew==2\n")
+    assert [(each.name, each.before, each.after) for each in changes] == [
+        ("mlflow", "2.9.2", "3.4.0"), ("new", "", "2"), ("old", "1", ""),
+    ]  # fmt: skip
