@@ -33,7 +33,7 @@ def compare(database: Path, entries: list[dict[str, Any]], *, artifacts: Path | 
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
         runs: dict[str, list[tuple[str, str, str]]] = {}
         for name, run_id, status in db.execute(
-            "SELECT name, run_uuid, status FROM runs WHERE lifecycle_stage = 'active'"
+            "SELECT name, run_uuid, status FROM runs WHERE lifecycle_stage = 'active' AND experiment_id = 0"
         ):
             runs.setdefault(name, []).append((name, run_id, status))
         want_runs = {e["run"] for e in done if e["op"] == "start"}

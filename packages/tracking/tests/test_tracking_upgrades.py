@@ -1,0 +1,67 @@
+"""The server dies, is restarted, and is upgraded by liftlock, under applications that must not notice."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from faulty_proxy import proxied
+from ledgers import compare, ledger
+from liftlock.app import server
+from liftlock.app import upgrade as life
+from liftlock.app.planning import make_plan
+from liftlock.model.journal import RunOutcome
+from liftlock.model.plan import Strategy
+from liftlock.proc import kill_group
+from liftlock.releases.tools import PopulateSize
+from tests.support import releases, upgrades
+from tracking_support import begin, ended, held_up, ship
+
+pytestmark = [pytest.mark.release, pytest.mark.xdist_group("tracking-upgrades")]
+FEW = PopulateSize(experiments=1, runs=1, points=1, params=1, tags=1, artifacts=0, models=0, versions=0, traces=0)
+
+
+def test_killed_restarted_and_upgraded_by_liftlock_under_two_applications(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients of both releases keep logging to one URI: kill -9, a restart, `liftlock upgrade` (standard)."""
+    monkeypatch.setenv("LIFTLOCK_CACHE", str(releases.cache_root()))
+    old, new = releases.OLD, releases.newest()
+    folder, stop = tmp_path / "server", tmp_path / "stop"
+    folder.mkdir()
+    with ExitStack() as stack:
+        made = stack.enter_context(upgrades.deployment(old, folder, server=None, auth=False, size=FEW))
+        proxy = stack.enter_context(proxied(made.url))
+        stack.callback(stop.touch)
+        uri = f"liftlock+http://127.0.0.1:{proxy.port}"
+        words = ("--nap", "0.2", "--until", str(stop))
+        apps = [
+            begin(releases.environment(version).python, tmp_path, uri, seed, 120, *words)
+            for seed, version in (("31", old), ("32", new))
+        ]
+        busy(tmp_path, "31", "32")
+        running = made.workspace.server()
+        assert running is not None
+        kill_group(running.pid)
+        server.start(made.workspace)
+        plan = make_plan(made.workspace, new)
+        assert plan.strategy is Strategy.STANDARD
+        assert life.upgrade(made.workspace, plan).outcome is RunOutcome.DONE
+        assert [app.poll() for app in apps] == [None, None], (tmp_path / "log").read_text()
+        stop.touch()
+        for app in apps:
+            ended(app, tmp_path)
+        ship(releases.environment(new).python, tmp_path, uri)
+        assert made.workspace.config.server.release == new
+        assert compare(folder / "tracking.db", ledger(tmp_path)) == []
+    assert held_up(tmp_path, 0.15) == []
+
+
+def busy(tmp: Path, *seeds: str) -> None:
+    """Wait until these applications have logged something."""
+    for seed in seeds:
+        book = tmp / f"ledger-{seed}.jsonl"
+        while not book.exists() or book.stat().st_size < 2000:
+            time.sleep(0.05)
