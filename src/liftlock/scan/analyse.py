@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from liftlock.scan import shell
 from liftlock.scan.hits import Hit, Tools
 from liftlock.scan.model import Verdict
-from liftlock.scan.python.infer import Index, Inference
+from liftlock.scan.python.index import Index
+from liftlock.scan.python.infer import Inference
 from liftlock.scan.python.parse import parse
 from liftlock.scan.python.scopes import Module
 from liftlock.scan.python.uses import Uses
-from liftlock.scan.surfaces import Kind, docs, notebook, pins, yamls
+from liftlock.scan.surfaces import Kind, docs, notebook, pins, ruled, yamls
 from liftlock.scan.text import Fragment, line_spans
 
 _SHELL = frozenset(
@@ -34,10 +35,13 @@ _SHELL = frozenset(
 )
 _PYTHON = frozenset({"python", "py", "python3", "pycon", "ipython", "ipython3", "py3", "pyi"})
 _ENVIRONMENT = frozenset({"env", "dotenv", "ini", "properties", "toml", "conf", "cfg"})
+_CONFIGURATION = frozenset({"yaml", "yml", "dockerfile", "docker", "makefile", "make"})
+_SCRIPTS = frozenset({Kind.SHELL, Kind.MAKEFILE, Kind.DOCKERFILE, Kind.YAML, Kind.ENVIRONMENT})
 _PROMPT = re.compile(r"^(\s*)(?:\$|%|>|#)\s+(?=\S)")
 _DOCTEST = re.compile(r"^(\s*)(?:>>>|\.\.\.) ?|^(\s*)(?:In \[\d*\]:|\s+\.\.\.:) ?")
 _INSTRUCTION = re.compile(r"^\s*(?P<name>RUN|CMD|ENTRYPOINT|ENV|ARG|HEALTHCHECK|SHELL)\s+(?:--\S+\s+)*", re.IGNORECASE)
 _ASSIGNED = re.compile(r"^\s*(?:export\s+|set\s+)?(?P<name>MLFLOW_[A-Z0-9_]*[A-Z0-9])\s*[?:+]?=", re.MULTILINE)
+_RECIPE = re.compile(r"[^\s#:=][^#:=]*::?(?!=)[^=;#]*;[ \t]*[-@+]*")  # `target: needs ; command` of make
 _MARK = re.compile(r"^\s*[-@+]*[-@+]")
 
 
@@ -81,6 +85,8 @@ class Analyser:
                 found.hits += [*pins.requirements(text, self._tools), *pins.pythons(text, self._tools, "project")]
             case Kind.MODEL:
                 found.hits += pins.model(text, self._tools)
+        if kind in _SCRIPTS:
+            found.hits += ruled.hits(text, self._tools)
         unique: dict[tuple[str, int, int], Hit] = {}
         for hit in found.hits:
             unique.setdefault((hit.judgement.code, hit.start, hit.end), hit)
@@ -171,6 +177,9 @@ class Analyser:
                 continued = line.rstrip("\r\n").endswith("\\")
             elif assigned := _ASSIGNED.match(line):
                 self._put_variable(whole, assigned["name"], start + assigned.start("name"), found)
+            elif inline := _RECIPE.match(line):
+                recipe.append((start + inline.end(), end))
+                continued = line.rstrip("\r\n").endswith("\\")
         self._shell(whole.joined(recipe), found)
 
     def _put_variable(self, fragment: Fragment, name: str, start: int, found: Analysis) -> None:
@@ -263,6 +272,8 @@ class Analyser:
                 words = hit.judgement.symbol.split()
                 if hit.judgement.code == "LL302" and len(words) < 3 and " -" not in text:
                     continue
+                if hit.judgement.code.startswith("LL8"):
+                    continue  # a command that is named, not one to be run
                 self._put(found, fragment, [Hit(hit.judgement, hit.start, hit.end, hit.edits)])
         elif "api/" in text:
             self._put(found, fragment, shell.endpoint_hits(text, 0, self._tools))
@@ -277,6 +288,8 @@ class Analyser:
         text = fragment.text
         if not language:
             language = _guess(text)
+        if language in _SHELL | _ENVIRONMENT | _CONFIGURATION:
+            self._put(found, fragment, ruled.hits(text, self._tools))
         if language in _SHELL:
             self._shell(_without_prompts(fragment, _PROMPT), found, expansions=True)
         elif language in _PYTHON:

@@ -23,12 +23,16 @@ _QUIET = ("deprecated", "experimental", "static", "class", "developer_stable", "
 
 @dataclass
 class Call:
-    """The arguments of a call: how many positional ones are certain, the keywords, and whether more may come."""
+    """The arguments of a call: how many positional ones are certain, the keywords, and whether more may come.
+
+    `hidden`: keywords are given by a `**` that cannot be seen.
+    """
 
     positional: int = 0
     keywords: Sequence[str] = ()
     star: bool = False
     starstar: bool = False
+    hidden: bool = False
 
 
 @dataclass
@@ -59,11 +63,29 @@ class Arguments:
         found = [judged for name in call.keywords if (judged := self._keyword(path, name, was, now, marks))]
         broken = {each.keyword for each in found}
         found += self._positional(path, call, was, now, marks)
+        if call.hidden and self._reference(path):
+            found += self._unseen(path, call, was, now, marks)
         if not self._reference(path):
             found = [_doubted(each) for each in found]
         if not any(mark.startswith(_SHIMS) for mark in marks) and not (call.star or call.starstar):
             found += self._required(path, call, was, now, bool(broken))
         return found
+
+    def _unseen(
+        self, path: str, call: Call, was: tuple[Parameter, ...], now: tuple[Parameter, ...], marks: tuple[str, ...]
+    ) -> list[Judged]:
+        """A `**` that may hold what B's signature lost."""
+        new = _named(now)
+        kept = {name for mark in marks if mark.startswith(_SHIMS) for name in _named(was) if _shims(mark, name)}
+        lost = [name for name in _named(was) if name not in new and name not in kept and name not in call.keywords]
+        if not lost:
+            return []
+        judgement = Judgement(
+            code="LL207", verdict=Verdict.PARTIAL, symbol=f"{path}(**)", confidence=Confidence.LIKELY,
+            message=f"what ** gives cannot be seen: {path} takes no {', '.join(lost[:4])} any more",
+            changed_in=self._history.parameter(path, lost[0]).removed_in,
+        )  # fmt: skip
+        return [Judged(judgement)]
 
     def _reference(self, path: str) -> bool:
         """Whether a callable belongs to the API reference, or a curated fact speaks of it."""

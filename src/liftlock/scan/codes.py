@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from liftlock.model.codec import Value
+from liftlock.scan.model import Code
+from liftlock.scan.rules.registry import RULES
 
 FAMILIES = {
     "LL1": "Python names", "LL2": "Python arguments", "LL3": "Command line", "LL4": "REST endpoints",
-    "LL5": "Environment variables", "LL6": "Requirements", "LL7": "Saved models",
+    "LL5": "Environment variables", "LL6": "Requirements", "LL7": "Saved models", "LL8": "Behaviour that no name shows",
 }  # fmt: skip
-
-
-class Code(Value, frozen=True):
-    """One code: what it says, and an example."""
-
-    code: str
-    title: str
-    text: str
-    before: str
-    after: str
 
 
 CODES = (
@@ -46,6 +37,9 @@ CODES = (
          text="The order of parameters changed; give the argument by its name."),
     Code(code="LL206", title="A parameter became required", before="run_local(uri, port=5000)",
          after="run_local(name, uri, config={...})", text="The call fails with TypeError."),
+    Code(code="LL207", title="Keywords that cannot be seen", before="mlflow.pyfunc.log_model(**options)",
+         after="look whether options has a key that is gone", text="The call gives keywords by a `**` whose keys are "
+         "only known when it runs, and the target has dropped some the source had. For information."),
     Code(code="LL301", title="A command was removed", before="mlflow experiments list",
          after="mlflow experiments search", text="The command line answers with status 2."),
     Code(code="LL302", title="A command that no release has", before="mlflow models list",
@@ -73,6 +67,7 @@ CODES = (
          after="FROM python:3.11-slim", text="Only pins that allow no Python of the target are reported."),
     Code(code="LL701", title="A saved model of a removed flavor", before="flavors: {mleap: ...}",
          after="save the model again with a flavor the target has", text="The target cannot load it natively."),
+    *(rule.code for rule in RULES),
 )  # fmt: skip
 
 

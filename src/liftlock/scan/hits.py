@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from liftlock.scan.judge import Judge
 from liftlock.scan.model import Judgement
+from liftlock.scan.rules.registry import Rules
 from liftlock.scan.words import Words
 
 
@@ -25,3 +26,4 @@ class Tools:
 
     judge: Judge
     words: Words
+    rules: Rules

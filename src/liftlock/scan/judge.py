@@ -68,14 +68,16 @@ class Judge:
         if confidence is None:
             return None
         note = facts.of_name(path)
+        moved = note.moved if note and note.moved != path and self._new.canonical(note.moved) is not None else ""
+        rename = moved[len(owner) + 1 :] if moved.startswith(f"{owner}.") else note.rename if note else ""
         kind = self._kind(path, existence)
         code = {"module": "LL102", "attribute": "LL103"}.get(kind, "LL101")
         return Judgement(
             code=code, verdict=Verdict.BREAKS if in_old is not None else Verdict.BROKEN, symbol=path,
             message=f"{kind} {path} {_was_removed(existence)}", confidence=confidence,
             changed_in=existence.removed_in, replacement=note.replacement if note else self._said(path, existence),
-            origin=origin(note), rename=note.rename if note else "", safe=note.safe if note else True,
-            moved=note.moved if note and self._new.canonical(note.moved) is not None and note.moved != path else "",
+            origin=origin(note), rename=rename, safe=note.safe if note else True,
+            moved=moved,
         )  # fmt: skip
 
     def _never(self, path: str, member: bool) -> Judgement | None:
@@ -137,6 +139,7 @@ class Judge:
         return Judgement(
             code="LL105", verdict=Verdict.DEPRECATED, symbol=path, changed_in=since, replacement=replacement,
             message=f"{path} is deprecated" + (f" since {since}" if since else ""), origin=origin(note),
+            safe=note.safe if note is not None else True,
         )  # fmt: skip
 
     def _first_marked(self, path: str, mark: str) -> str:

@@ -113,3 +113,13 @@ class ScanResult(Value, frozen=True):
     scanned: int
     skipped: dict[str, str]
     suppressed: int = 0
+
+
+class Code(Value, frozen=True):
+    """One code: what it says, and an example."""
+
+    code: str
+    title: str
+    text: str
+    before: str
+    after: str

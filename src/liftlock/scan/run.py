@@ -18,9 +18,11 @@ from liftlock.scan.hits import Hit, Tools
 from liftlock.scan.judge import Judge
 from liftlock.scan.model import Confidence, Edit, ScanFinding, ScanResult, Surface, Verdict
 from liftlock.scan.python import objects
-from liftlock.scan.python.infer import Index, Inference
+from liftlock.scan.python.index import Index
+from liftlock.scan.python.infer import Inference
 from liftlock.scan.python.parse import parse
 from liftlock.scan.python.scopes import Module
+from liftlock.scan.rules.registry import Rules, answered
 from liftlock.scan.suppress import ignored, matches
 from liftlock.scan.surfaces import Kind, kind_of, notebook
 from liftlock.scan.text import Lines
@@ -134,7 +136,8 @@ def _tools(catalogue: Catalogue, source: Release, target: Release) -> Tools:
     from liftlock.scan.words import Words
 
     judge = Judge(catalogue, source, target)
-    return Tools(judge, Words(judge))
+    rules = Rules(judge.source, judge.target)
+    return Tools(judge, Words(judge, rules), rules)
 
 
 def _shown(path: str, roots: Iterable[Path]) -> str:
@@ -239,12 +242,19 @@ class _Own:
     def __init__(self, documents: Sequence[Document]) -> None:
         self._documents = documents
         self._kept: dict[str, bool] = {}
+        self._found: dict[str, bool] = {}
 
     def is_own(self, name: str) -> bool:
         """Whether anything in the tree reads the variable itself."""
         if name not in self._kept:
             self._kept[name] = self._read(name)
         return self._kept[name]
+
+    def mentions(self, word: str) -> bool:
+        """Whether a word stands anywhere in the tree."""
+        if word not in self._found:
+            self._found[word] = any(word in document.text for document in self._documents)
+        return self._found[word]
 
     def _read(self, name: str) -> bool:
         expanded = re.compile(rf"\$\(?\{{?{name}\b|\.{name}\b|env\.{name}\b|%{name}%")
@@ -265,6 +275,8 @@ def _findings(document: Document, hits: Iterable[Hit], options: Options, own: _O
     for hit in hits:
         judgement = hit.judgement
         if judgement.verdict is Verdict.UNKNOWN and own.is_own(judgement.symbol):
+            continue
+        if any(own.mentions(word) for word in answered(judgement.code)):
             continue
         if options.select and not matches(judgement.code, options.select):
             continue

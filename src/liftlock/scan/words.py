@@ -11,6 +11,7 @@ from liftlock.scan import facts
 from liftlock.scan.history import Existence
 from liftlock.scan.judge import Judge
 from liftlock.scan.model import Confidence, Judgement, Verdict, origin
+from liftlock.scan.rules.registry import Rules
 
 _PLAIN = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*\Z")
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*")
@@ -35,8 +36,8 @@ class JudgedWord:
 class Words:
     """Judges what is written as words: commands and endpoint paths."""
 
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
+    def __init__(self, judge: Judge, rules: Rules) -> None:
+        self._judge, self._rules = judge, rules
         self._history = judge.history
         self._children = functools.cache(self._below)
         self.endpoint = functools.cache(self._endpoint)
@@ -58,6 +59,12 @@ class Words:
 
     def command(self, words: Sequence[str | None], start: str = "") -> list[JudgedWord]:
         """The words after `mlflow`; None is a word that is not known as it stands (a variable, a template)."""
+        found = self._words(words, start)
+        if not start and words and not any(each.judgement.verdict is Verdict.BROKEN for each in found):
+            found += [JudgedWord(judgement, at, at + 1) for judgement, at in self._rules.command(words)]
+        return found
+
+    def _words(self, words: Sequence[str | None], start: str) -> list[JudgedWord]:
         path, found, first = start, list[JudgedWord](), 0
         number = 0
         while number < len(words):

@@ -74,6 +74,68 @@ def test_commands_and_endpoints(tmp_path: Path) -> None:
     )
 
 
+MOVES = [
+    ("from mlflow.langchain import get_default_conda_env\nget_default_conda_env()\n",
+     "from mlflow.langchain.model import get_default_conda_env\nget_default_conda_env()\n"),
+    ("if 1:\n    from mlflow.openai import log_model, get_default_conda_env as env, autolog\n",
+     "if 1:\n    from mlflow.openai.model import get_default_conda_env as env\n"
+     "    from mlflow.openai import log_model, autolog\n"),
+    ("from mlflow.dspy import (\n    log_model,\n    get_default_conda_env,\n    get_default_pip_requirements,\n)\n",
+     "from mlflow.dspy.save import get_default_conda_env\nfrom mlflow.dspy.save import get_default_pip_requirements\n"
+     "from mlflow.dspy import (\n    log_model,\n)\n"),
+    ("import mlflow\nmlflow.openai.get_default_conda_env()\n",
+     "import mlflow\nmlflow.openai.model.get_default_conda_env()\n"),
+    ("from mlflow.keras_core import log_model\n", "from mlflow.keras import log_model\n"),
+    ("import mlflow.keras_core as k\nk.autolog()\n", "import mlflow.keras as k\nk.autolog()\n"),
+    ("import mlflow.keras_core\nmlflow.keras_core.autolog()\n", "import mlflow.keras\nmlflow.keras.autolog()\n"),
+    ("from mlflow import keras_core\nkeras_core.autolog()\n", "from mlflow import keras\nkeras.autolog()\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), MOVES)
+def test_imports_of_what_moved(tmp_path: Path, before: str, after: str) -> None:
+    fixed = _fix(tmp_path, "a.py", before.encode())
+    assert fixed.decode() == after
+    assert _fix(tmp_path, "a.py", fixed) == fixed
+
+
+STAGES = [
+    ('c.transition_model_version_stage("m", "1", "Production")',
+     'c.set_registered_model_alias("m", "production", "1")'),
+    ("c.transition_model_version_stage(\n    name=n,\n    version=v,\n    stage='Staging',\n"
+     "    archive_existing_versions=True,\n)",
+     "c.set_registered_model_alias(\n    name=n,\n    version=v,\n    alias='staging',\n)"),
+    ('c.transition_model_version_stage(n, v, stage="Production")',
+     'c.set_registered_model_alias(n, version=v, alias="production")'),
+    ('v = c.get_latest_versions(n, stages=["Production"])[0].version',
+     'v = c.get_model_version_by_alias(n, alias="production").version'),
+    ('v = c.get_latest_versions("m", ["Staging"])[0]', 'v = c.get_model_version_by_alias("m", "staging")'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), STAGES)
+def test_stages_become_aliases_only_when_asked(tmp_path: Path, before: str, after: str) -> None:
+    head = "import mlflow\nc = mlflow.MlflowClient()\n"
+    text = f"{head}{before}\n".encode()
+    assert _fix(tmp_path, "a.py", text) == text
+    fixed = _fix(tmp_path, "a.py", text, unsafe=True)
+    assert fixed.decode() == f"{head}{after}\n"
+    assert _fix(tmp_path, "a.py", fixed, unsafe=True) == fixed
+
+
+@pytest.mark.parametrize("line", [
+    'c.transition_model_version_stage("m", "1", "Archived")',
+    'x = c.transition_model_version_stage("m", "1", "Staging")',
+    'c.transition_model_version_stage("m", "1", stage)', 'c.transition_model_version_stage(**given)',
+    'c.get_latest_versions("m", ["Production"])', 'c.get_latest_versions("m", ["Production", "Staging"])[0]',
+    'c.get_latest_versions("m")[0]', 'c.get_latest_versions("m", ["None"])[0]',
+    'c.transition_model_version_stage(archive_existing_versions=True, name=n, version=v, stage="Staging")',
+])  # fmt: skip
+def test_stages_that_have_no_alias(tmp_path: Path, line: str) -> None:
+    text = f"import mlflow\nc = mlflow.MlflowClient()\n{line}\n".encode()
+    assert _fix(tmp_path, "a.py", text, unsafe=True) == text
+
+
 def test_unsafe_is_asked_for(tmp_path: Path) -> None:
     text = b"import mlflow\ndef f(client):\n    client.list_experiments()\n"
     assert _fix(tmp_path, "a.py", text) == text

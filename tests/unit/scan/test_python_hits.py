@@ -88,6 +88,26 @@ import_module("mlflow").list_experiments()  # expect LL101
 mock.patch("mlflow.list_experiments")  # expect LL101
 mock.patch.object(mlflow, "list_experiments")  # expect LL101
 """,
+    "keywords that cannot be seen": """
+import mlflow
+def a(**options): mlflow.models.evaluate("m", **options)  # expect LL207
+def b(**options): mlflow.log_metric("m", 1, **options)
+def c(**options): mlflow.sklearn.load_model("m", **options)
+""",
+    "click runners": """
+import mlflow.experiments
+from click.testing import CliRunner
+from mlflow import cli
+from mlflow.cli import cli as program, run
+from mlflow.deployments.cli import commands
+CliRunner().invoke(commands, ["start-server"])  # expect LL301
+CliRunner().invoke(mlflow.experiments.commands, ["list"])  # expect LL301
+CliRunner().invoke(program, args=["experiments", "list"])  # expect LL301
+CliRunner().invoke(cli.cli, ["run", ".", "--no-conda"])  # expect LL304
+CliRunner().invoke(run, [".", "--no-conda"])  # expect LL304
+CliRunner().invoke(other, ["experiments", "list"])
+CliRunner().invoke(commands, ["create", "--name", "x"])
+""",
     "text that is run or sent": """
 import os, subprocess, requests, mlflow
 subprocess.run(["mlflow", "experiments", "list"])  # expect LL301

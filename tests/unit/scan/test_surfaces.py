@@ -60,6 +60,7 @@ def test_shell_silent(text: str) -> None:
 
 FILES = [
     ("Makefile", "up:\n\t@mlflow experiments list\n", ["LL301"]),
+    ("Makefile", "up: needs ; @mlflow experiments list\nX = a ; mlflow experiments list\n", ["LL301"]),
     ("Makefile", "up:\n\tmlflow server --port 1\nmlflow: models list\n", []),
     ("Dockerfile", 'FROM python:3.11\nCMD ["mlflow", "deployments", "start-server"]\n', ["LL301"]),
     ("Dockerfile", "FROM python:3.8-slim\nRUN pip install mlflow==2.9.2\n", ["LL602", "LL601"]),

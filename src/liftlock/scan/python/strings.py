@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from liftlock.scan.hits import Hit, Tools
 from liftlock.scan.model import Confidence, Judgement, Verdict
+from liftlock.scan.python.reading import text_of
 from liftlock.scan.shell import command_hits, split_words
 
 _RUNNERS = frozenset({
@@ -28,17 +29,20 @@ _READERS = frozenset({"getenv", "setenv", "delenv", "putenv", "setdefault", "pop
 class Strings:
     """Finds uses in the strings of one module. `place` gives the offset of a line and column of `ast`."""
 
-    def __init__(self, tools: Tools, place: Callable[[int, int], int]) -> None:
-        self._tools = tools
+    def __init__(self, tools: Tools, place: Callable[[int, int], int], source: str) -> None:
+        self._tools, self._source = tools, source
         self._place = place
         self.skip = False
         self._done: set[int] = set()
 
     def constant(self, node: ast.Constant) -> Iterator[Hit]:
-        """A string that contains a whole path of an endpoint."""
-        if self.skip or id(node) in self._done or "api/" not in str(node.value):
+        """A string that contains a whole path of an endpoint, or what a curated rule looks for."""
+        if self.skip or id(node) in self._done:
             return
         text = str(node.value)
+        yield from self._ruled(node, text)
+        if "api/" not in text:
+            return
         if len(text) > 400 or "\n" in text:
             return
         yield from self._endpoint(node, text)
@@ -50,8 +54,40 @@ class Strings:
         text = "".join(str(each.value) if isinstance(each, ast.Constant) else "\0" for each in node.values)
         for each in node.values:
             self._done.add(id(each))
+        yield from self._ruled(node, text)
         if "api/" in text and len(text) < 400:
             yield from self._endpoint(node, text)
+
+    def _ruled(self, node: ast.expr, text: str) -> Iterator[Hit]:
+        for judgement, start, end, new in self._tools.rules.text(text):
+            where = self._inner(node, text[start:end])
+            if where is None:
+                yield self._span(node, judgement, "")
+            else:
+                yield Hit(judgement, *where, ((*where, new),) if new is not None else ())
+
+    def _inner(self, node: ast.expr, words: str) -> tuple[int, int] | None:
+        """Where words stand in the source of a string, if they stand there once and as they are."""
+        start, end = (
+            self._place(node.lineno, node.col_offset),
+            self._place(node.end_lineno or 0, node.end_col_offset or 0),
+        )
+        source = self._source[start:end]
+        if not words or "\0" in words or source.count(words) != 1:
+            return None
+        return start + source.index(words), start + source.index(words) + len(words)
+
+    def variable(self, name: str, value: ast.expr) -> Iterator[Hit]:
+        """A variable of the environment that is given a value."""
+        if name in self._tools.rules.variables and (text := text_of(value)) is not None:
+            for judgement in self._tools.rules.value(name, text):
+                yield self._span(value, judgement, "")
+
+    def mapping(self, node: ast.Dict) -> Iterator[Hit]:
+        """A dict that may become an environment."""
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                yield from self.variable(key.value, value)
 
     def _endpoint(self, node: ast.expr, text: str) -> Iterator[Hit]:
         for found in _PATH.finditer(text):
@@ -72,19 +108,18 @@ class Strings:
                 yield from self._relative(argument)
         if name in _RUNNERS and node.args:
             first = node.args[0]
-            text = _text(first)
+            text = text_of(first)
             if text is not None and re.match(r"\s*(?:\S+\s+)*?(?:\S*/)?mlflow\s", text):
                 yield from self._command(first, text)
-        if name == "invoke" and len(node.args) > 1 and isinstance(node.args[1], ast.List):
-            runner = ast.unparse(node.args[0])
-            if runner in ("cli", "mlflow.cli.cli", "mlflow_cli", "cli.cli") and self._any_command(node.args[1]):
-                yield from self._invoked(node.args[1])
         if name in _READERS and node.args:
             yield from self._variable(node.args[0], ast.unparse(node.func))
+            first = node.args[0]
+            if name in ("setenv", "setdefault", "putenv") and len(node.args) > 1 and isinstance(first, ast.Constant):
+                yield from self.variable(str(first.value), node.args[1])
 
     def _relative(self, node: ast.expr) -> Iterator[Hit]:
         """`experiments/list` behind a base address: only endpoints that some release dropped."""
-        text = _text(node)
+        text = text_of(node)
         if text is None or len(text) > 300 or "api/" in text:
             return
         for path in self._tools.words.relative:
@@ -97,7 +132,7 @@ class Strings:
 
     def listed(self, node: ast.List | ast.Tuple) -> Iterator[Hit]:
         """`["mlflow", "run", ...]`, `[sys.executable, "-m", "mlflow", ...]`."""
-        texts = [_text(each) for each in node.elts]
+        texts = [text_of(each) for each in node.elts]
         for number, text in enumerate(texts):
             if text is None or not re.fullmatch(r"(?:\S*/)?mlflow", text) or "\0" in text:
                 continue
@@ -115,16 +150,16 @@ class Strings:
                 yield Hit(judged.judgement, start, end)
             return
 
-    def _any_command(self, node: ast.List) -> bool:
-        text = _text(node.elts[0]) if node.elts else None
-        return text is not None and text in self._tools.words.roots
-
-    def _invoked(self, node: ast.List) -> Iterator[Hit]:
-        words = [_text(each) for each in node.elts]
-        for judged in self._tools.words.command([None if w is None or "\0" in w else w for w in words]):
-            first, last = node.elts[judged.first], node.elts[judged.last - 1]
-            start = self._place(first.lineno, first.col_offset)
-            yield Hit(judged.judgement, start, self._place(last.end_lineno or last.lineno, last.end_col_offset or 0))
+    def invoked(self, node: ast.List, start: str) -> Iterator[Hit]:
+        """The words given to a command of MLflow's own click program (`start`) by a runner."""
+        words = [text_of(each) for each in node.elts]
+        first = words[0] if words else None
+        if not start and (first is None or first not in self._tools.words.roots):
+            return
+        for judged in self._tools.words.command([None if w is None or "\0" in w else w for w in words], start):
+            head, last = node.elts[judged.first], node.elts[judged.last - 1]
+            begin = self._place(head.lineno, head.col_offset)
+            yield Hit(judged.judgement, begin, self._place(last.end_lineno or last.lineno, last.end_col_offset or 0))
 
     def _command(self, node: ast.expr, text: str) -> Iterator[Hit]:
         shown = text.replace("\0", "$X")
@@ -148,25 +183,3 @@ class Strings:
         del inner
         start = self._place(node.lineno, node.col_offset)
         return Hit(judgement, start, self._place(node.end_lineno or node.lineno, node.end_col_offset or 0))
-
-
-def _text(node: ast.expr) -> str | None:
-    """A string, with NUL for what an f-string, `+`, `%` or `.format` puts in."""
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else None
-    if isinstance(node, ast.JoinedStr):
-        return "".join(str(each.value) if isinstance(each, ast.Constant) else "\0" for each in node.values)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        left, right = _text(node.left), _text(node.right)
-        return (
-            None
-            if left is None and right is None
-            else f"{left if left is not None else chr(0)}{right if right is not None else chr(0)}"
-        )
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-        left = _text(node.left)
-        return re.sub(r"%\(?\w*\)?[sdr]", "\0", left) if left is not None else None
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
-        left = _text(node.func.value)
-        return re.sub(r"\{[^{}]*\}", "\0", left) if left is not None else None
-    return None

@@ -1,0 +1,51 @@
+"""The parsed modules of a scan: which one an import means, and which fixture a test's parameter."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+
+from liftlock.scan.python.scopes import Function, Module, Scope
+
+
+class Index:
+    """The modules, by path."""
+
+    def __init__(self, modules: Iterable[Module]) -> None:
+        self.modules: dict[str, Module] = {}
+        self._by_tail: dict[str, list[Module]] = {}
+        for module in modules:
+            self.modules[module.path] = module
+            self._by_tail.setdefault(module.name.rpartition(".")[2], []).append(module)
+
+    def find(self, name: str, importer: Module) -> Module | None:
+        """The module an absolute or relative import names, or None."""
+        if name.startswith("."):
+            level = len(name) - len(name.lstrip("."))
+            folder = posixpath.dirname(importer.path)
+            for _ in range(level - 1):
+                folder = posixpath.dirname(folder)
+            rest = name.lstrip(".").replace(".", "/")
+            base = posixpath.join(folder, rest) if rest else folder
+            return self.modules.get(f"{base}.py") or self.modules.get(posixpath.join(base, "__init__.py"))
+        if name == "mlflow" or name.startswith("mlflow."):
+            return None
+        for module in self._by_tail.get(name.rpartition(".")[2], ()):
+            if module.name == name or module.name.endswith(f".{name}"):
+                return module
+        return None
+
+    def fixture(self, name: str, scope: Scope) -> tuple[Function, Scope] | None:
+        """The pytest fixture a parameter of a test means: of its own module, or of the nearest conftest."""
+        module = scope.module
+        if name in module.fixtures:
+            found = module.fixtures[name]
+            return found if found[1] is not scope else None
+        folder = posixpath.dirname(module.path)
+        while True:
+            conftest = self.modules.get(posixpath.join(folder, "conftest.py"))
+            if conftest is not None and name in conftest.fixtures:
+                return conftest.fixtures[name]
+            if not folder:
+                return None
+            folder = posixpath.dirname(folder)
