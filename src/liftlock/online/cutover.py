@@ -29,13 +29,15 @@ from liftlock.online.flow import Flow
 
 class Limits(Value, frozen=True):
     """Seconds: for writes in flight to end, for locks, of the whole hold before the switch, until the fence falls by
-    itself; and how often a cut-over is tried. The hold must end well before the fence does.
+    itself, of the gate's lease; and how often a cut-over is tried, with a growing pause. The hold ends well before the
+    fence does.
     """
 
     drain: float = 3.0
     patience: float = 1.0
     hold: float = 4.0
     fence: float = 12.0
+    lease: float = 5.0
     tries: int = 6
     pause: float = 0.5
 
@@ -73,12 +75,17 @@ class CutOver:
     def run(self, pace: Pace, control: Control, *, observer: Observer = silent) -> Held:
         """Try until it is done. Raises the last attempt's error; everything is on the old side then."""
         given_up: list[str] = []
+        deadline = clock.monotonic() + self.limits.lease + 1.0
         while True:
             try:
                 held = self._attempt(given_up)
             except (GateError, StoreError) as error:
+                code = error.code if isinstance(error, GateError) else ""
+                if code == "held" and clock.monotonic() < deadline:
+                    clock.sleep(0.1)  # a predecessor that was killed in its hold: its lease runs out
+                    continue
                 given_up.append(error.message)
-                if not error.retryable or len(given_up) >= self.limits.tries:
+                if not (error.retryable or code == "stale") or len(given_up) >= self.limits.tries:
                     raise
                 observer(Progress(work=f"cut-over put off: {error.message}"))
                 clock.sleep(self.limits.pause * len(given_up))
@@ -101,7 +108,7 @@ class CutOver:
         with GateClient(self.gate) as client:
             generation = client.status().state.generation
             began = clock.monotonic()
-            with holding(self.gate, generation, holder=self.holder) as lease:
+            with holding(self.gate, generation, holder=self.holder, ttl=self.limits.lease) as lease:
                 client.drain(lease.generation, limit=self.limits.drain)
                 drained = clock.monotonic()
                 closed = [flow for flow in self.flows if flow.sink.fenced()]
