@@ -7,7 +7,6 @@ from liftlock.model.deployment import Role
 from liftlock.model.uri import Engine, StoreUri
 from liftlock.stores.interface import Store
 from liftlock.stores.live import Live
-from liftlock.stores.live import Live
 
 
 def open_store(uri: StoreUri, role: Role) -> Store:

@@ -51,16 +51,19 @@ def reading(path: Path, *, immutable: bool = False) -> Iterator[sqlite3.Connecti
     Where a crashed writer left a journal, the database is opened for writing once, so that SQLite rolls it back:
     every reader has to, and the next start of the server would.
     """
-    with errors(path):
-        try:
-            connection = _opened(path, "ro", immutable=immutable)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorname not in _NEEDS_RECOVERY:
-                raise
-            connection = _opened(path, "rw")
-        with closing(connection):
-            connection.execute("PRAGMA query_only = ON")
-            yield connection
+    with errors(path), closing(open_for_reading(path, immutable=immutable)) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        yield connection
+
+
+def open_for_reading(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    """A connection to read with, which may make temporary tables. Raises errors of sqlite3."""
+    try:
+        return _opened(path, "ro", immutable=immutable)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname not in _NEEDS_RECOVERY:
+            raise
+        return _opened(path, "rw")
 
 
 def _opened(path: Path, mode: str, *, immutable: bool = False) -> sqlite3.Connection:

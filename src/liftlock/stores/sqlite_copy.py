@@ -28,8 +28,9 @@ from pathlib import Path
 from liftlock import clock
 from liftlock.errors import StoreError
 from liftlock.model.progress import Observer, Progress, silent
+from liftlock.stores import sqlite_schema as schema
 from liftlock.stores.sink import ALIGNMENT, Sink, settle
-from liftlock.stores.sqlite_connection import connect, reading, writing
+from liftlock.stores.sqlite_connection import connect, quote, reading, writing
 from liftlock.stores.sqlite_dirty import copy_dirty, remove_leftovers
 
 STEP_SECONDS = 0.02
@@ -60,9 +61,22 @@ def copy_database(source: Path, target: Path, *, observer: Observer = silent, ke
     """
     target.touch(mode=0o600, exist_ok=False)
     copied = _copied(source, target, observer, keep=keep)
-    if keep and not copied.sha256:
+    if keep and (_cleaned(target) or not copied.sha256):
         return replace(copied, sha256=settle(target))
     return copied
+
+
+def _cleaned(target: Path) -> bool:
+    """Whether there was something of an online upgrade in the copy; it stays in the source only."""
+    with reading(target) as connection:
+        if not schema.ours(connection):
+            return False
+    with writing(target) as connection:
+        connection.execute("BEGIN")
+        for kind, name in schema.ours(connection):
+            connection.execute(f"DROP {kind} {quote(name)}")
+        connection.execute("COMMIT")
+    return True
 
 
 def _copied(source: Path, target: Path, observer: Observer, *, keep: bool) -> Copied:

@@ -7,9 +7,6 @@ deleted. Order, repetition and the moment at which a row was copied do not matte
 ever applied. The last round runs while we hold the write lock, so the copy then equals the database; triggers and
 log are dropped in that same transaction.
 
-A REPLACE that meets another row's unique value removes that row without firing a DELETE trigger, so triggers before
-the change log the keys of such rows.
-
 Rows are named by primary key, never by rowid: VACUUM and REPLACE hand out new ones. Tables without a primary key
 (or with one that may be NULL) are copied whole in the last round. A stale row in the copy can collide with a newer
 one in a UNIQUE column: the newer wins (OR REPLACE), and the stale one has its own log entry still to come.
@@ -28,6 +25,7 @@ from liftlock.effects import side_effect
 from liftlock.errors import StoreError
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.stores import sqlite_schema as schema
+from liftlock.stores.sqlite_capture import KeyLog
 from liftlock.stores.sqlite_connection import connect, quote, writing
 
 STEP_SECONDS = 0.02
@@ -60,16 +58,13 @@ def copy_dirty(source: Path, target: Path, *, observer: Observer = silent) -> fl
 def remove_leftovers(source: Path) -> None:
     """Drop what a killed predecessor left in the database. Writes nothing where there is nothing."""
     with writing(source) as live:
-        if _ours(live):
+        if _leftovers(live):
             _drop_ours(live)
 
 
-def _ours(live: sqlite3.Connection) -> list[tuple[str, str]]:
-    return [
-        (kind, name)
-        for kind, name in live.execute("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'table')")
-        if schema.is_ours(name)
-    ]
+def _leftovers(live: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Triggers and tables of a copy; those of an online upgrade are none of our business."""
+    return [(kind, name) for kind, name in schema.ours(live) if not name.startswith(schema.LASTING)]
 
 
 def _drop_ours(live: sqlite3.Connection) -> None:
@@ -80,7 +75,7 @@ def _drop_ours(live: sqlite3.Connection) -> None:
 
 
 def _drop_statements(live: sqlite3.Connection) -> None:
-    for kind, name in sorted(_ours(live), reverse=True):  # triggers before tables
+    for kind, name in _leftovers(live):
         live.execute(f"DROP {kind} {quote(name)}")
 
 
@@ -118,7 +113,6 @@ class DirtyCopy:
             self._tables = [schema.table(self._live, name) for name in names if name != "sqlite_sequence"]
             self._keyed = [table for table in self._tables if table.key]
             self._keyless = [table for table in self._tables if not table.key]
-            self._width = max((len(table.key) for table in self._keyed), default=1)
             self._definitions = schema.definitions(self._live)
             self._unique = {
                 row[1]
@@ -127,51 +121,11 @@ class DirtyCopy:
                 if row[2]
             }
             self._settings = {name: self._live.execute(f"PRAGMA {name}").fetchone()[0] for name in _PRAGMAS}
-            for statement in self._capture_statements():
+            for statement in KeyLog(LOG, schema.OURS).statements(self._live, self._keyed):
                 self._live.execute(statement)
             (self._schema_version,) = self._live.execute("PRAGMA schema_version").fetchone()
             self._live.execute("COMMIT")
         self._prepare_copy()
-
-    def _capture_statements(self) -> Iterator[str]:
-        # No declared types: keys keep the type they have. A plain rowid: AUTOINCREMENT would write sqlite_sequence.
-        keys = ", ".join(f"k{n}" for n in range(self._width))
-        yield f"CREATE TABLE {LOG} (id INTEGER PRIMARY KEY, t, {keys})"
-        for number, table in enumerate(self._keyed):
-            into = f"INSERT INTO {LOG} (t, {', '.join(f'k{n}' for n in range(len(table.key)))})"
-            for event, rows in self.logged().items():
-                inserts = " ".join(
-                    f"{into} VALUES ({number}, {', '.join(f'{row}.{quote(name)}' for name in table.key)});"
-                    for row in rows
-                )
-                yield _trigger(f"after_{event}", number, f"AFTER {event}", table, inserts)
-            inserts = " ".join(
-                f"{into} SELECT {number}, {', '.join(map(quote, table.key))} FROM {quote(table.name)} WHERE {same};"
-                for same in self.replaced(table)
-            )
-            if inserts:
-                yield _trigger("before_INSERT", number, "BEFORE INSERT", table, inserts)
-                yield _trigger("before_UPDATE", number, "BEFORE UPDATE", table, inserts)
-
-    def replaced(self, table: schema.Table) -> list[str]:
-        """Conditions for rows that a REPLACE would remove: SQLite fires no DELETE trigger for these."""
-        found = []
-        for _, index, unique, origin, _ in self._live.execute(f"PRAGMA index_list({quote(table.name)})"):
-            if not unique or origin == "pk":
-                continue
-            names = [row[2] for row in self._live.execute(f"PRAGMA index_info({quote(index)})")]
-            if None in names:
-                raise StoreError(
-                    f"the database is being written and {table.name} has a unique index on an expression",
-                    hint="Stop the server, then try again: a quiet database can be copied.",
-                    retryable=True,
-                )
-            found.append(" AND ".join(f"{quote(name)} = NEW.{quote(name)}" for name in names))
-        return found
-
-    def logged(self) -> dict[str, tuple[str, ...]]:
-        """Which keys each event logs: an update of a key concerns the row under both."""
-        return {"INSERT": ("NEW",), "UPDATE": ("OLD", "NEW"), "DELETE": ("OLD",)}
 
     def _prepare_copy(self) -> None:
         self._copy.execute("PRAGMA foreign_keys = OFF")
@@ -283,9 +237,9 @@ class DirtyCopy:
         """Log entries and the rows they speak of, in the transaction the caller holds."""
         entries = self.entries(limit)
         changes = Changes([entry[0] for entry in entries])
-        for number, table in enumerate(self._keyed):
+        for table in self._keyed:
             width = len(table.key)
-            keys = {_typed(entry[2 : 2 + width]): entry[2 : 2 + width] for entry in entries if entry[1] == number}
+            keys = {_typed(entry[2 : 2 + width]): entry[2 : 2 + width] for entry in entries if entry[1] == table.name}
             if not keys:
                 continue
             select = f"SELECT {', '.join(map(quote, table.stored))} FROM {quote(table.name)} WHERE {_match(table)}"
@@ -302,7 +256,7 @@ class DirtyCopy:
             self._insert(table, rows)
 
     def entries(self, limit: int) -> list[tuple[Any, ...]]:
-        """Log entries: number, number of the table, key."""
+        """Log entries: number, the table's name, key."""
         return self._live.execute(f"SELECT * FROM {LOG} ORDER BY id LIMIT ?", (limit,)).fetchall()
 
     def consume(self, entries: Sequence[int]) -> None:
@@ -320,10 +274,6 @@ class Changes:
     def __init__(self, entries: list[int]) -> None:
         self.entries = entries
         self.tables: list[tuple[schema.Table, list[tuple[Any, ...]], list[tuple[Any, ...]]]] = []
-
-
-def _trigger(name: str, number: int, when: str, table: schema.Table, body: str) -> str:
-    return f"CREATE TRIGGER {schema.OURS}{name}_{number} {when} ON {quote(table.name)} BEGIN {body} END"
 
 
 def _match(table: schema.Table) -> str:

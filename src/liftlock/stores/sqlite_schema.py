@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from liftlock.stores.sqlite_connection import quote
 
 OURS = "_liftlock_"
+LASTING = f"{OURS}live_"
+"""What belongs to an online upgrade stays when the leftovers of a copy are removed."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,23 @@ class Table:
         return tuple(column.name for column in self.columns if not column.generated)
 
 
+@dataclass(frozen=True)
+class UniqueIndex:
+    """A unique index beside the primary key: columns with their collations, and whether one is an expression."""
+
+    columns: tuple[tuple[str, str], ...]
+    expression: bool
+
+
 def is_ours(name: str) -> bool:
     """Whether liftlock made this table or trigger (it may be left by a killed process)."""
     return name.startswith(OURS)
+
+
+def ours(connection: sqlite3.Connection, prefix: str = OURS) -> list[tuple[str, str]]:
+    """Type and name of the tables and triggers of liftlock that begin with `prefix`; triggers first."""
+    found = connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'table')")
+    return sorted(((kind, name) for kind, name in found if name.startswith(prefix)), reverse=True)
 
 
 def table_names(connection: sqlite3.Connection) -> list[str]:
@@ -63,6 +79,17 @@ def table(connection: sqlite3.Connection, name: str) -> Table:
     is_rowid = len(key_rows) == 1 and key_rows[0][2].upper() == "INTEGER"
     usable = is_rowid or all(row[3] for row in key_rows)
     return Table(name, sql, found, tuple(row[1] for row in key_rows) if usable else ())
+
+
+def unique_indexes(connection: sqlite3.Connection, table: str) -> list[UniqueIndex]:
+    """The unique indexes of a table, its primary key's left out."""
+    found = []
+    for _, name, unique, origin, _ in connection.execute(f"PRAGMA index_list({quote(table)})").fetchall():
+        if unique and origin != "pk":
+            parts = [row for row in connection.execute(f"PRAGMA index_xinfo({quote(name)})") if row[5]]
+            columns = tuple((row[2], row[4]) for row in parts if row[2] is not None)
+            found.append(UniqueIndex(columns, len(columns) < len(parts)))
+    return found
 
 
 def has_virtual_tables(connection: sqlite3.Connection) -> bool:

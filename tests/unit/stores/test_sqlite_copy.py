@@ -24,6 +24,7 @@ from liftlock.model.progress import Progress, silent
 from liftlock.model.uri import StoreUri
 from liftlock.stores import sqlite_copy, sqlite_dirty, sqlite_schema
 from liftlock.stores.sqlite import SqliteStore
+from liftlock.stores.sqlite_capture import KeyLog
 from liftlock.stores.sqlite_copy import Copied, copy_database
 from liftlock.stores.sqlite_dirty import LOG, DirtyCopy, copy_dirty
 from tests.support.sqlite import busy_writer, change, contents, contents_of, make_busy_database, replayed
@@ -113,18 +114,18 @@ def _caught(monkeypatch: pytest.MonkeyPatch) -> bool:
 
 
 def _old_key_missing(patch: pytest.MonkeyPatch) -> None:
-    logged = DirtyCopy.logged
-    patch.setattr(DirtyCopy, "logged", lambda self: {**logged(self), "UPDATE": ("NEW",)})
+    logged = KeyLog.logged
+    patch.setattr(KeyLog, "logged", lambda self: {**logged(self), "UPDATE": ("NEW",)})
 
 
 def _new_key_missing(patch: pytest.MonkeyPatch) -> None:
-    logged = DirtyCopy.logged
-    patch.setattr(DirtyCopy, "logged", lambda self: {**logged(self), "UPDATE": ("OLD",)})
+    logged = KeyLog.logged
+    patch.setattr(KeyLog, "logged", lambda self: {**logged(self), "UPDATE": ("OLD",)})
 
 
 def _deletes_missing(patch: pytest.MonkeyPatch) -> None:
-    logged = DirtyCopy.logged
-    patch.setattr(DirtyCopy, "logged", lambda self: {k: v for k, v in logged(self).items() if k != "DELETE"})
+    logged = KeyLog.logged
+    patch.setattr(KeyLog, "logged", lambda self: {k: v for k, v in logged(self).items() if k != "DELETE"})
 
 
 def _null_keys_dropped(patch: pytest.MonkeyPatch) -> None:
@@ -156,7 +157,7 @@ def _log_emptied_whole(patch: pytest.MonkeyPatch) -> None:
 
 
 def _replaced_rows_missing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(DirtyCopy, "replaced", lambda self, table: [])
+    patch.setattr(KeyLog, "replaced", lambda self, connection, table: [])
 
 
 def _last_round_left_out(patch: pytest.MonkeyPatch) -> None:

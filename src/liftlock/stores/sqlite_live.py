@@ -1,0 +1,357 @@
+"""SQLite under an online upgrade. See `stores.live.Live` for what each method promises.
+
+Everything of ours is made and removed in one transaction each, so that a killed call leaves all of it or nothing.
+SQLite has one writer at a time: whoever holds the write lock knows that nobody else is in a transaction that wrote
+(I1), and numbers of log entries grow in the order of commits. The highest number is never forgotten (`consume`), so
+that none is given out twice.
+
+Closing any descriptor of a file drops all locks this process holds on it (POSIX): while `copy_to` runs, no other
+connection of the same process may be in a transaction on this database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from liftlock import clock
+from liftlock.effects import side_effect
+from liftlock.errors import StoreError
+from liftlock.model.progress import Observer, silent
+from liftlock.stores import sqlite_fence as fence
+from liftlock.stores import sqlite_schema as schema
+from liftlock.stores.interface import Store
+from liftlock.stores.live import Key, Shape
+from liftlock.stores.sqlite_capture import KeyLog
+from liftlock.stores.sqlite_connection import BUSY_SECONDS, connect, errors, open_for_reading, quote
+from liftlock.stores.sqlite_copy import copy_database
+from liftlock.stores.sqlite_shapes import shapes
+from liftlock.stores.sqlite_view import SqliteTarget, SqliteView, Token
+
+_CAPTURE = f"{schema.LASTING}capture_"
+_LOG = f"{_CAPTURE}log"
+_MADE_FOR = f"{_CAPTURE}made_for"
+_TRY_SECONDS = 0.9
+_T = TypeVar("_T")
+
+
+class SqliteLive:
+    """One SQLite file that others write to."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._path: Path = store.uri.path.resolve()
+        self._known: tuple[str, dict[str, Shape]] = ("", {})
+        self._local = threading.local()
+
+    def obstacles(self, *, applying: bool) -> tuple[str, ...]:
+        """Why capture or applying cannot work here, one sentence each."""
+        found = []
+        for place in (self._path, self._path.parent):
+            if not os.access(place, os.W_OK):
+                found.append(f"{place} cannot be written: run liftlock as the user that runs the tracking server.")
+        with self._reading() as connection, errors(self._path):
+            if schema.has_virtual_tables(connection):
+                found.append("the database has virtual tables: drop them, or use the standard upgrade.")
+            for name, shape in shapes(connection).items():
+                if not shape.key:
+                    found.append(f"{name} has no primary key without NULL: give it one, or use the standard upgrade.")
+                elif not applying and any(index.expression for index in schema.unique_indexes(connection, name)):
+                    found.append(f"{name} has a unique index on an expression: drop it, or use the standard upgrade.")
+        return tuple(found)
+
+    def shapes(self) -> dict[str, Shape]:
+        """All tables but Alembic's version tables, SQLite's and liftlock's."""
+        with self._reading() as connection, errors(self._path):
+            return self._shapes(connection)
+
+    def capture(self, *, patience: float = 20.0) -> None:
+        """Put capture triggers on all tables; the write lock shows that no writer is from before them."""
+        if problems := self.obstacles(applying=False):
+            raise StoreError(f"changes cannot be captured: {problems[0]}", hint="Nothing was changed.")
+        if not self.captured():
+            self._change("capture writes", self._capture, patience=patience)
+
+    def captured(self) -> bool:
+        """Whether a complete capture is in place and the schema is still the one it was made for."""
+        with self._reading() as connection, errors(self._path):
+            return _captured(connection)
+
+    def backlog(self) -> int:
+        """Log entries not consumed yet; their numbers have no gaps, so nothing is counted."""
+        with self._reading() as connection, errors(self._path):
+            if not _has_log(connection):
+                return 0
+            low, high = (
+                connection.execute(f"SELECT {end}(id) FROM {_LOG} WHERE t IS NOT NULL").fetchone()[0]
+                for end in ("min", "max")
+            )
+        return high - low + 1 if high else 0
+
+    @contextmanager
+    def changes(self, limit: int | None = None) -> Iterator[SqliteView]:
+        """One view of the oldest `limit` log entries and the rows. Writers cannot commit while it is open."""
+        with self._reading() as connection:
+            with errors(self._path):
+                view = self._captured_view(connection, limit)
+            yield view
+
+    @contextmanager
+    def look(self) -> Iterator[SqliteView]:
+        """One view of the rows and of all keys that are logged."""
+        with self._reading() as connection:
+            with errors(self._path):
+                view = self._view(connection, None)
+            yield view
+
+    def consume(self, token: Token) -> None:
+        """Delete exactly the log entries behind a view.
+
+        All entries with numbers in the token's range were in the view, and no new one can get such a number: the
+        highest entry stays, blank, and SQLite counts on from it.
+        """
+        if token is None:
+            return
+
+        def work(connection: sqlite3.Connection) -> None:
+            low, high = token
+            (last,) = connection.execute(f"SELECT max(id) FROM {_LOG}").fetchone()
+            connection.execute(
+                f"DELETE FROM {_LOG} WHERE id <= ? AND id < ? AND (id >= ? OR t IS NULL)", (high, last, low)
+            )
+            if high == last:
+                blank = ", ".join(
+                    f"{quote(row[1])} = NULL"
+                    for row in connection.execute(f"PRAGMA table_info({_LOG})").fetchall()
+                    if row[1] != "id"
+                )
+                connection.execute(f"UPDATE {_LOG} SET {blank} WHERE id = ?", (high,))
+
+        self._change("forget captured writes", work)
+
+    @contextmanager
+    def fence(self, label: str, *, seconds: float, patience: float) -> Iterator[SqliteView]:
+        """Keep everybody out, in the transaction that also reads what is left in the log."""
+        with self._writing("fence writes", patience) as connection:
+            with errors(self._path):
+                view = self._captured_view(connection, None)
+                fence.put_up(connection, label, seconds)
+            yield view
+            with errors(self._path):
+                if not fence.stands(connection):
+                    raise StoreError(
+                        f"the fence would have stood for {seconds:g} s, and the work behind it took longer",
+                        hint="Nothing was changed; try again when the log is shorter.",
+                        retryable=True,
+                    )
+
+    def fence_for_good(self, label: str) -> None:
+        """Let the fence stand until `unfence`."""
+        self._change("fence writes for good", lambda connection: fence.put_up(connection, label, None))
+
+    def unfence(self) -> None:
+        """Take the fence away."""
+        if self._ours():
+            self._change("lift fence", fence.take_down)
+
+    def fenced(self) -> bool:
+        """Whether a fence stands now."""
+        with self._reading() as connection, errors(self._path):
+            return fence.stands(connection)
+
+    @contextmanager
+    def applying(self) -> Iterator[SqliteTarget]:
+        """A transaction for applying, which no trigger acts in and no foreign key is enforced in."""
+        with self._writing("apply rows", BUSY_SECONDS) as connection:
+            with errors(self._path):
+                flagged = ("table", fence.APPLIER) in schema.ours(connection, schema.LASTING)
+                if flagged:
+                    connection.execute(f"INSERT INTO {fence.APPLIER} VALUES (1)")
+                # SQLite has no other way to keep triggers from acting that all supported Pythons offer.
+                silenced = [row for row in schema.definitions(connection) if row[0] == "trigger"]
+                for _, name, _, _ in silenced:
+                    connection.execute(f"DROP TRIGGER {quote(name)}")
+                target = SqliteTarget(self._path, connection, self._shapes(connection))
+            yield target
+            if target.lost:
+                raise StoreError("rows were refused, so nothing was applied", hint="Nothing was changed.")
+            with errors(self._path):
+                for _, _, _, sql in silenced:
+                    connection.execute(sql)
+                if flagged:
+                    connection.execute(f"DELETE FROM {fence.APPLIER}")
+
+    def copy_to(self, target: Store, *, observer: Observer = silent) -> None:
+        """Fill `target` with a consistent copy without anything of ours; `sqlite_copy` says how writers go on."""
+        path = target.uri.path.resolve()
+        with errors(path), side_effect("copy live database"):
+            copy_database(self._path, path, observer=observer)
+
+    def sequences(self) -> dict[str, int]:
+        """Tables with AUTOINCREMENT -> the highest number given out."""
+        with self._reading() as connection, errors(self._path):
+            counting = _counting(connection)
+            if not counting:
+                return {}
+            known = dict(connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        return {name: int(known.get(name) or 0) for name in counting}
+
+    def advance(self, values: Mapping[str, int]) -> None:
+        """Move the counters that exist here to at least these values."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for name in _counting(connection) & values.keys():
+                given = connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (name,)).fetchone()
+                if (given[0] or 0) < values[name]:
+                    connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+                    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, values[name]))
+
+        self._change("advance counters", work)
+
+    def release(self) -> None:
+        """Remove capture, log and fence."""
+        if self._ours():
+            self._change("release capture", lambda connection: _drop(connection, schema.LASTING))
+
+    def _capture(self, connection: sqlite3.Connection) -> None:
+        if _captured(connection):
+            return
+        _drop(connection, _CAPTURE)
+        tables = [schema.table(connection, name) for name in shapes(connection)]
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {fence.APPLIER} (applying)")
+        for statement in self.log().statements(connection, tables):
+            connection.execute(statement)
+        connection.execute(f"CREATE TABLE {_MADE_FOR} (digest)")
+        connection.execute(f"INSERT INTO {_MADE_FOR} VALUES (?)", (_digest(connection),))
+
+    def log(self) -> KeyLog:
+        """The log with its triggers."""
+        return KeyLog(_LOG, _CAPTURE, unless=f"EXISTS ({fence.APPLYING})")
+
+    def _ours(self) -> list[tuple[str, str]]:
+        with self._reading() as connection, errors(self._path):
+            return schema.ours(connection, schema.LASTING)
+
+    def _captured_view(self, connection: sqlite3.Connection, limit: int | None) -> SqliteView:
+        if not _captured(connection):
+            raise StoreError(
+                f"{self._path} is not captured, or its schema is no longer the one that was captured",
+                hint="Somebody changed the schema, or the upgrade was aborted. Start it again.",
+            )
+        return self._view(connection, limit)
+
+    def _view(self, connection: sqlite3.Connection, limit: int | None) -> SqliteView:
+        found = self._shapes(connection)
+        entries = self.entries(connection, limit) if _has_log(connection) else []
+        keys: dict[str, set[Key]] = {}
+        widths = {name: 2 + len(shape.key) for name, shape in found.items()}
+        for entry in entries:
+            if entry[1] in widths:  # else somebody dropped the table, which only `look` lets pass
+                keys.setdefault(entry[1], set()).add(entry[2 : widths[entry[1]]])
+        changed = {name: frozenset(some) for name, some in keys.items()}
+        token = (entries[0][0], entries[-1][0]) if entries else None
+        return SqliteView(self._path, connection, found, changed, token)
+
+    def _shapes(self, connection: sqlite3.Connection) -> dict[str, Shape]:
+        """Read once for each schema: it takes tens of milliseconds, and writers would wait."""
+        digest = _digest(connection)
+        if self._known[0] != digest:
+            self._known = (digest, shapes(connection))
+        return self._known[1]
+
+    def entries(self, connection: sqlite3.Connection, limit: int | None) -> list[tuple[Any, ...]]:
+        """The oldest log entries: number, table, key."""
+        sql = f"SELECT * FROM {_LOG} WHERE t IS NOT NULL ORDER BY id LIMIT ?"
+        return connection.execute(sql, (-1 if limit is None else limit,)).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a read transaction. Only what is in `errors` is SQLite's; the caller's errors pass.
+
+        Inside another one of this thread it is the same: a second one would wait for a writer that waits for the first.
+        """
+        outer: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if outer is not None:
+            yield outer
+            return
+        with errors(self._path):
+            connection = open_for_reading(self._path)
+        with closing(connection):
+            with errors(self._path):
+                connection.execute("PRAGMA temp_store = MEMORY")
+                connection.execute("BEGIN")
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            self._local.connection = connection
+            try:
+                yield connection
+            finally:
+                self._local.connection = None
+
+    @contextmanager
+    def _writing(self, effect: str, patience: float) -> Iterator[sqlite3.Connection]:
+        """A connection that holds the write lock, without foreign keys; committed at the end, or rolled back."""
+        with errors(self._path):
+            connection = connect(self._path, mode="rw", timeout=patience)
+        with closing(connection):
+            with errors(self._path):
+                connection.execute("PRAGMA foreign_keys = OFF")
+                connection.execute("PRAGMA temp_store = MEMORY")
+                connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                with side_effect(effect), errors(self._path):
+                    connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _change(self, effect: str, work: Callable[[sqlite3.Connection], _T], *, patience: float = BUSY_SECONDS) -> _T:
+        """Run `work` in a transaction, in short tries: who waits for readers in order to commit keeps new ones out."""
+        deadline = clock.monotonic() + patience
+        while True:
+            left = deadline - clock.monotonic()
+            try:
+                with self._writing(effect, max(0.0, min(_TRY_SECONDS, left))) as connection, errors(self._path):
+                    return work(connection)
+            except StoreError as error:
+                if not error.retryable or left <= _TRY_SECONDS:
+                    raise
+
+
+def _has_log(connection: sqlite3.Connection) -> bool:
+    return ("table", _LOG) in schema.ours(connection, _CAPTURE)
+
+
+def _captured(connection: sqlite3.Connection) -> bool:
+    if ("table", _MADE_FOR) not in schema.ours(connection, _CAPTURE):
+        return False
+    (digest,) = connection.execute(f"SELECT digest FROM {_MADE_FOR}").fetchone()
+    return bool(digest == _digest(connection))
+
+
+def _digest(connection: sqlite3.Connection) -> str:
+    """Of all definitions that are not ours, and of the capture itself: rebuilding a table drops its triggers."""
+    found = connection.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL "
+        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"
+    )
+    kept = [row for row in found if not schema.is_ours(row[1]) or row[1].startswith(_CAPTURE)]
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
+
+
+def _counting(connection: sqlite3.Connection) -> set[str]:
+    found = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND sql IS NOT NULL")
+    return {name for name, sql in found if re.search(r"\bAUTOINCREMENT\b", sql, re.IGNORECASE)}
+
+
+def _drop(connection: sqlite3.Connection, prefix: str) -> None:
+    for kind, name in schema.ours(connection, prefix):
+        connection.execute(f"DROP {kind} {quote(name)}")

@@ -1,0 +1,298 @@
+"""People who write while a database is captured, and somebody who follows them: for every engine alike."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+from typing import Any, Protocol, cast
+
+import psycopg
+
+from liftlock.errors import StoreError
+from liftlock.model.uri import Engine
+from liftlock.stores.interface import Store
+from liftlock.stores.live import Key, Live, Row, Target, View
+from liftlock.stores.postgresql_connect import bind
+from tests.support.harness import StoreHarness
+
+# A table without a primary key is an obstacle; the trigger goes on writing to its successor.
+PREPARE = (
+    "DROP TABLE keyless",
+    "DROP TABLE renames",
+    "CREATE TABLE renames (old_name VARCHAR(256) NOT NULL, new_name VARCHAR(256) NOT NULL, "
+    "PRIMARY KEY (old_name, new_name))",
+    "CREATE TABLE parents (name VARCHAR(50) NOT NULL PRIMARY KEY, rank INTEGER UNIQUE)",
+    "CREATE TABLE children (name VARCHAR(50) NOT NULL, n INTEGER DEFAULT '7' NOT NULL, note VARCHAR(50), "
+    "PRIMARY KEY (name, n), FOREIGN KEY (name) REFERENCES parents (name) ON UPDATE CASCADE ON DELETE CASCADE)",
+    "CREATE TABLE toys (id INTEGER NOT NULL PRIMARY KEY, child VARCHAR(50), n INTEGER, "
+    "FOREIGN KEY (child, n) REFERENCES children (name, n) ON UPDATE CASCADE ON DELETE SET NULL)",
+    "INSERT INTO parents VALUES ('a', 1), ('b', 2), ('c', 3), ('d', NULL)",
+    "INSERT INTO children VALUES ('a', 1, 'x'), ('a', 2, NULL), ('b', 1, ''), ('c', 1, 'y')",
+    "INSERT INTO toys VALUES (1, 'a', 1), (2, 'a', 2), (3, 'b', 1), (4, NULL, NULL)",
+)
+
+WRITES: dict[str, tuple[str, ...]] = {
+    "insert": ("INSERT INTO params VALUES ('new', 'v', '00000000000000000000000000000001')",),
+    "update": ("UPDATE params SET value = 'changed' WHERE key = 'p1'",),
+    "delete": ("DELETE FROM params WHERE key = 'p2'",),
+    "to NULL": ("UPDATE tags SET value = NULL",),
+    "from NULL": ("UPDATE runs SET user_id = 'somebody' WHERE user_id IS NULL",),
+    "key": ("UPDATE params SET key = 'p1b' WHERE key = 'p1'",),
+    "key and back": ("UPDATE params SET key = 'z' WHERE key = 'p1'", "UPDATE params SET key = 'p1' WHERE key = 'z'"),
+    "keys shifted": ("UPDATE spans SET trace_id = trace_id || 'x'",),
+    "float in the key": ("UPDATE metrics SET value = value / 3 WHERE key = 'third'",),
+    "flag in the key": ("UPDATE metrics SET is_nan = NOT is_nan WHERE key = 'tiny'",),
+    "extreme values": (
+        "INSERT INTO metrics VALUES ('max', 1.7976931348623157e308, 9223372036854775807, "
+        "'00000000000000000000000000000001', -9223372036854775807, CAST(1 = 1 AS BOOLEAN))",
+        "INSERT INTO metrics VALUES ('min', -5e-324, -9223372036854775807, "
+        "'00000000000000000000000000000001', 9223372036854775807, CAST(1 = 0 AS BOOLEAN))",
+    ),
+    "parent renamed": ("UPDATE parents SET name = 'z' WHERE name = 'a'",),
+    "parent deleted": ("DELETE FROM parents WHERE name = 'a'",),
+    "model renamed": ("UPDATE registered_models SET name = 'renamed' WHERE name = 'model'",),
+    "unique values swapped": (
+        "UPDATE parents SET rank = -1 WHERE name = 'a'",
+        "UPDATE parents SET rank = 1 WHERE name = 'b'",
+        "UPDATE parents SET rank = 2 WHERE name = 'a'",
+    ),
+    "unique values rotated by names": (
+        "UPDATE experiments SET name = 'tmp' WHERE experiment_id = 1",
+        "UPDATE experiments SET name = 'Default' WHERE experiment_id = 2",
+        "UPDATE experiments SET name = 'other' WHERE experiment_id = 1",
+    ),
+    "upsert": (
+        "INSERT INTO tags VALUES ('mlflow.note', 'new', '00000000000000000000000000000000') "
+        "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value",
+    ),
+    "deleted and made again": (
+        "DELETE FROM blobs WHERE name = 'bytes'",
+        "INSERT INTO blobs (name, data) VALUES ('bytes', NULL)",
+    ),
+    "emptied": ("DELETE FROM metrics",),
+    "counted up": ("INSERT INTO experiments (name, lifecycle_stage) VALUES ('counted', 'active')",),
+    "generated": ("UPDATE spans SET end_ns = start_ns + 99",),
+}
+
+
+class Refused(Exception):
+    """The database did not do it; says why."""
+
+
+class Writer(Protocol):
+    """One client's connection; statements are in a transaction until `commit`. Foreign keys act."""
+
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _SqliteWriter:
+    def __init__(self, store: Store) -> None:
+        self._connection = sqlite3.connect(store.uri.path, timeout=20, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        self._connection.execute("PRAGMA synchronous = OFF")
+
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        try:
+            if not self._connection.in_transaction:
+                self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(sql, params or {})
+        except sqlite3.Error as error:
+            raise Refused(str(error)) from error
+
+    def commit(self) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise Refused(str(error)) from error
+
+    def rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _PostgresqlWriter:
+    def __init__(self, store: Store) -> None:
+        self._connection = psycopg.connect(store.uri.reveal())
+
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        text, values = bind(sql, params)
+        try:
+            self._connection.execute(cast("Any", text), values)
+        except psycopg.Error as error:
+            raise Refused(str(error)) from error
+
+    def commit(self) -> None:
+        try:
+            self._connection.commit()
+        except psycopg.Error as error:
+            raise Refused(str(error)) from error
+
+    def rollback(self) -> None:
+        self._connection.rollback()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextlib.contextmanager
+def writer(store: Store) -> Iterator[Writer]:
+    """A client that writes; what it did not commit is rolled back at the end."""
+    made: Writer = _SqliteWriter(store) if store.uri.engine is Engine.SQLITE else _PostgresqlWriter(store)
+    try:
+        yield made
+        made.rollback()
+    finally:
+        made.close()
+
+
+def write(store: Store, *statements: str) -> None:
+    """One transaction, committed."""
+    with writer(store) as client:
+        for statement in statements:
+            client.execute(statement)
+        client.commit()
+
+
+def prepare(harness: StoreHarness, store: Store) -> None:
+    """Make the database of the harness one that can be captured, with foreign keys that cascade twice."""
+    for statement in PREPARE:
+        harness.execute(store, statement)
+
+
+# --- following -----------------------------------------------------------------------------------------------
+
+
+def follow(blue: Live, green: Live, limit: int | None = None) -> int:
+    """One epoch: read, apply, only then forget; how many keys."""
+    with blue.changes(limit) as view:
+        delta = taken(blue, view)
+        token = view.token
+    try:
+        apply(green, delta)
+    except StoreError:
+        if limit is None:
+            raise
+        # Two rows that swapped a unique value collide when only one of them is among so many entries.
+        return follow(blue, green)
+    blue.consume(token)
+    return sum(len(keys) for keys, _, _ in delta.values())
+
+
+def converge(blue: Live, green: Live, limit: int | None = None) -> None:
+    while blue.backlog():
+        follow(blue, green, limit)
+
+
+Delta = dict[str, tuple[Sequence[Key], list[Row], bool]]
+
+
+def taken(live: Live, view: View) -> Delta:
+    """Table -> its changed keys, the rows under them now, and whether these are all rows of the table."""
+    shapes = live.shapes()
+    found: Delta = {
+        name: (list(keys), view.rows(name, shapes[name].key, keys), False) for name, keys in view.changed.items()
+    }
+    for name in view.whole:
+        found[name] = ([], view.between(name, None, None), True)
+    return found
+
+
+def apply(green: Live, delta: Delta) -> None:
+    with green.applying() as target:
+        replace(green, target, delta)
+
+
+def replace(green: Live, target: Target, delta: Delta) -> None:
+    """All keys go before any row comes, so that rows which swapped a unique value do not collide."""
+    shapes = green.shapes()
+    for name, (keys, _, whole) in delta.items():
+        if whole:
+            target.clear(name)
+        else:
+            target.delete(name, shapes[name].key, keys)
+    for name, (_, rows, _) in delta.items():
+        target.insert(name, shapes[name].columns, rows)
+
+
+def equal(blue: Store, green: Store) -> tuple[str, ...]:
+    """Tables that differ; counters outside of rows (an engine may fingerprint these too) are left out."""
+    kept = {name: columns for name, columns in blue.columns().items() if not name.startswith("sqlite_")}
+    return blue.fingerprint(columns=kept).differences(green.fingerprint(columns=kept))
+
+
+# --- writing at random ---------------------------------------------------------------------------------------
+
+_RANDOM = (
+    "INSERT INTO params VALUES ('k' || CAST(:x AS VARCHAR(9)), 'v', :run) ON CONFLICT (key, run_uuid) "
+    "DO UPDATE SET value = 'w'",
+    "UPDATE params SET value = 'u' || value WHERE key = 'p' || CAST(:y AS VARCHAR(9)) AND length(value) < 50",
+    "DELETE FROM params WHERE key = 'k' || CAST(:x AS VARCHAR(9))",
+    "UPDATE params SET key = key || 'x' WHERE key = 'k' || CAST(:x AS VARCHAR(9)) AND run_uuid = :run",
+    "UPDATE tags SET value = NULL WHERE run_uuid = :run",
+    "UPDATE tags SET value = CAST(:x AS VARCHAR(9)) WHERE run_uuid = :run",
+    "DELETE FROM metrics WHERE step = :y - 1 AND key = 'loss' AND run_uuid = :run",
+    "INSERT INTO parents VALUES ('n' || CAST(:x AS VARCHAR(9)), NULL) ON CONFLICT (name) DO NOTHING",
+    "INSERT INTO children SELECT name, :y, NULL FROM parents WHERE name = 'n' || CAST(:x AS VARCHAR(9)) "
+    "ON CONFLICT (name, n) DO UPDATE SET note = 'again'",
+    "INSERT INTO toys SELECT 100 + :x, name, n FROM children WHERE n = :y LIMIT 1 "
+    "ON CONFLICT (id) DO UPDATE SET child = excluded.child, n = excluded.n",
+    "UPDATE parents SET name = name || 'r' WHERE name = 'n' || CAST(:x AS VARCHAR(9))",
+    "DELETE FROM parents WHERE name = 'n' || CAST(:x AS VARCHAR(9))",
+    "UPDATE parents SET rank = -rank WHERE rank = :y OR rank = -:y",
+    "UPDATE children SET n = n + 10 WHERE n = :y",
+    "INSERT INTO experiments (name, lifecycle_stage) VALUES ('e' || CAST(:x AS VARCHAR(9)), 'active') "
+    "ON CONFLICT (name) DO NOTHING",
+    "UPDATE experiments SET name = name || '~' WHERE experiment_id = :y AND length(name) < 90",
+    "UPDATE blobs SET data = NULL WHERE name = 'bytes'",
+)
+
+
+def scribble(client: Writer, random: Random) -> bool:
+    """One random transaction; whether it was committed (else it was rolled back: a statement collided, or by lot)."""
+    try:
+        for _ in range(random.randint(1, 4)):
+            values = {"x": random.randrange(30), "y": random.randrange(1, 6), "run": f"{random.randrange(6):032x}"}
+            statement = random.choice(_RANDOM)
+            client.execute(statement, {name: value for name, value in values.items() if f":{name}" in statement})
+        if random.random() < 0.2:
+            client.rollback()
+            return False
+        client.commit()
+    except Refused:
+        client.rollback()
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def scribbling(store: Store, seed: int, *, pause: float = 0.002, clients: int = 1) -> Iterator[None]:
+    """Clients in threads write at random until the block ends."""
+    stop = threading.Event()
+
+    def work(number: int) -> None:
+        random = Random(seed * 1000 + number)
+        with writer(store) as client:
+            while not stop.wait(pause):
+                scribble(client, random)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
