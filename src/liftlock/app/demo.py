@@ -10,11 +10,12 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
 
-from liftlock import clock, files
+from liftlock import files
 from liftlock.app import backup, rehearse, upgrade
 from liftlock.app.check import check, check_after
+from liftlock.app.demo_online import upgrade_under_load
+from liftlock.app.demo_stages import Line, Stages
 from liftlock.app.init import initialise
 from liftlock.app.planning import make_plan
 from liftlock.app.sites import free_port
@@ -23,8 +24,8 @@ from liftlock.demo.server import OldServer, old_server
 from liftlock.errors import LiftlockError
 from liftlock.model.codec import Value
 from liftlock.model.deployment import Role
-from liftlock.model.finding import Finding, Outcome
 from liftlock.model.fingerprint import Fingerprint
+from liftlock.model.plan import Strategy
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.release import Release
 from liftlock.model.secret import Secret
@@ -33,15 +34,6 @@ from liftlock.releases.environment import Environment, Environments
 from liftlock.releases.index import Index
 from liftlock.releases.tools import PopulateSize, ReleaseTools
 from liftlock.steps.written import changed_since
-
-
-class Line(Value, frozen=True):
-    """One line of the closing table. `ok` is False when a comparison did not hold."""
-
-    stage: str
-    seconds: float
-    result: str
-    ok: bool
 
 
 class DemoReport(Value, frozen=True):
@@ -71,6 +63,7 @@ def demo(
     source: str,
     target: str | None,
     database: Engine,
+    strategy: Strategy = Strategy.ONLINE,
     observer: Observer = silent,
     tell: Callable[[Line], None] = lambda _: None,
 ) -> DemoReport:
@@ -81,7 +74,7 @@ def demo(
     files.private_directory(directory)
     environments = Environments()
     goal = Release.parse(target) if target else Index(environments.root).newest_installable(observer)
-    stages = _Stages(observer, tell)
+    stages = Stages(observer, tell)
     with ExitStack() as stack:
         old = stages.run("build old release", lambda: _build(environments, source, database, observer))
         tracking, auth = stack.enter_context(_databases(directory, database, observer))
@@ -90,13 +83,18 @@ def demo(
         stages.run("log real data", lambda: _populate(old, server, observer), str)
         workspace = stages.run("init", lambda: _init(directory, server), lambda made: str(made.config.path.name))
         stack.callback(_stop, workspace)
-        _upgrade_and_back(workspace, goal, stages, observer)
+        if strategy is Strategy.ONLINE:
+            upgrade_under_load(workspace, old, server, goal, stages, observer)
+        else:
+            _upgrade_and_back(workspace, goal, strategy, stages, observer)
     return DemoReport(
         source=old.release, target=goal, database=database, lines=tuple(stages.lines), directory=str(directory)
     )
 
 
-def _upgrade_and_back(workspace: Workspace, goal: Release, stages: _Stages, observer: Observer) -> None:
+def _upgrade_and_back(
+    workspace: Workspace, goal: Release, strategy: Strategy, stages: Stages, observer: Observer
+) -> None:
     """Check, back up, rehearse, upgrade, verify, write, roll back, verify."""
     stages.findings("check", lambda: check(workspace, before=goal.version, observer=observer))
     stages.findings("backup, restored and compared", lambda: backup.make(workspace, observer=observer).findings)
@@ -107,7 +105,7 @@ def _upgrade_and_back(workspace: Workspace, goal: Release, stages: _Stages, obse
     )
     stages.check("rehearsal verified", rehearsed.findings)
     before = _fingerprints(workspace)
-    plan = make_plan(workspace, goal.version, observer=observer)
+    plan = make_plan(workspace, goal.version, strategy, observer=observer)
     stages.run(
         f"upgrade to MLflow {goal}, {plan.strategy.value}",
         lambda: upgrade.upgrade(workspace, plan, observer=observer),
@@ -140,56 +138,6 @@ def _upgrade_and_back(workspace: Workspace, goal: Release, stages: _Stages, obse
     )
     last = backup.listing(back).sets
     stages.note("backups kept", f"{sum(1 for one in last if one.verified_at)} of {len(last)} verified", ok=bool(last))
-
-
-T = TypeVar("T")
-
-
-class _Stages:
-    """Runs stages one after the other, times them and keeps their lines."""
-
-    def __init__(self, observer: Observer, tell: Callable[[Line], None]) -> None:
-        self.lines: list[Line] = []
-        self._observer = observer
-        self._tell = tell
-
-    def run(self, stage: str, work: Callable[[], T], result: Callable[[T], str] = lambda _: "done") -> T:
-        """Do one stage; its error is the demo's."""
-        self._observer(Progress(work=stage))
-        started = clock.monotonic()
-        done = work()
-        self._add(stage, clock.monotonic() - started, result(done), ok=True)
-        return done
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Time a block as one stage."""
-        self._observer(Progress(work=stage))
-        started = clock.monotonic()
-        yield
-        self._add(stage, clock.monotonic() - started, "done", ok=True)
-
-    def findings(self, stage: str, work: Callable[[], tuple[Finding, ...]]) -> None:
-        """A stage that answers with findings."""
-        self._observer(Progress(work=stage))
-        started = clock.monotonic()
-        self.check(stage, work(), seconds=clock.monotonic() - started)
-
-    def check(self, stage: str, found: tuple[Finding, ...], seconds: float = 0.0) -> None:
-        """Findings as a line: anything that needs attention fails the demo."""
-        wrong = [each for each in found if each.needs_attention]
-        passed = sum(1 for each in found if each.outcome is Outcome.PASS)
-        text = f"{passed} comparisons hold" if not wrong else f"{wrong[0].title}: {wrong[0].message}"
-        self._add(stage, seconds, text, ok=not wrong and bool(found))
-
-    def note(self, stage: str, text: str, *, ok: bool) -> None:
-        """A line without work of its own."""
-        self._add(stage, 0.0, text, ok=ok)
-
-    def _add(self, stage: str, seconds: float, result: str, *, ok: bool) -> None:
-        line = Line(stage=stage, seconds=round(seconds, 2), result=result, ok=ok)
-        self.lines.append(line)
-        self._tell(line)
 
 
 def _build(environments: Environments, source: str, database: Engine, observer: Observer) -> Environment:

@@ -12,18 +12,24 @@ from liftlock.cli.common import emit, json_option, progress, say
 from liftlock.errors import UsageError
 
 if TYPE_CHECKING:
-    from liftlock.app.demo import Line
+    from liftlock.app.demo_stages import Line
 
 
 @click.command("demo")
 @click.option("--from", "source", default="2.9.2", show_default=True, help="The old release.")
 @click.option("--to", "target", help="The new release (default: the newest that installs).")
 @click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="sqlite", show_default=True)
+@click.option(
+    "--strategy", type=click.Choice(["online", "standard"]), default="online", show_default=True,
+    help="online: while real clients write. standard: with a rehearsal and a stop.",
+)  # fmt: skip
 @click.option("--directory", type=click.Path(file_okay=False), help="Where to do it (default: a temporary directory).")
 @click.option("--keep", is_flag=True, help="Leave the directory for a look.")
 @json_option
-def command(source: str, target: str | None, database: str, directory: str | None, keep: bool, as_json: bool) -> int:
-    """Start a real old MLflow with real data and users, then check, back up, rehearse, upgrade, verify and roll back.
+def command(
+    source: str, target: str | None, database: str, strategy: str, directory: str | None, keep: bool, as_json: bool
+) -> int:
+    """Start a real old MLflow with real data and users, upgrade it while clients write, verify it, and roll back.
 
     Exits 0 only if every comparison held.
 
@@ -34,6 +40,7 @@ def command(source: str, target: str | None, database: str, directory: str | Non
     """
     from liftlock.app.demo import demo
     from liftlock.files import remove_tree
+    from liftlock.model.plan import Strategy
     from liftlock.model.uri import Engine
     from liftlock.report import text
 
@@ -48,7 +55,15 @@ def command(source: str, target: str | None, database: str, directory: str | Non
 
     try:
         with progress(quiet=as_json) as observer:
-            done = demo(place, source=source, target=target, database=Engine(database), observer=observer, tell=tell)
+            done = demo(
+                place,
+                source=source,
+                target=target,
+                database=Engine(database),
+                strategy=Strategy(strategy),
+                observer=observer,
+                tell=tell,
+            )
     finally:
         if keep:
             say(f"left in {place}")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from liftlock.errors import LiftlockError, StoreError
@@ -104,9 +105,7 @@ def test_a_write_in_flight_puts_the_cut_over_off(sides: TwoSides, tmp_path: Path
     with Raw(sides.gate.port) as raw:
         raw.post("slow")
         until(lambda: sides.old.active_writes == 1)
-        held = sides.cut(limits=QUICK.__class__(**{**_fields(), "tries": 5, "drain": 0.3})).run(
-            Pace(), Control(tmp_path)
-        )
+        held = sides.cut(limits=msgspec.structs.replace(QUICK, tries=5, drain=0.3)).run(Pace(), Control(tmp_path))
         assert raw.answer()[0] == 200
     assert held.attempts > 1 and "still in flight" in held.given_up[0]
     assert sides.old.bodies() == ["slow"]
@@ -134,14 +133,10 @@ def test_a_write_during_the_hold_arrives_at_the_new_side_once(sides: TwoSides, t
 
 
 def test_a_hold_that_takes_too_long_is_given_up(sides: TwoSides, tmp_path: Path) -> None:
-    limits = QUICK.__class__(**{**_fields(), "hold": 0.0, "tries": 1})
+    limits = msgspec.structs.replace(QUICK, hold=0.0, tries=1)
     with pytest.raises(StoreError, match="more than the 0 s allowed"):
         sides.cut(limits=limits).run(Pace(), Control(tmp_path))
     assert sides.upstream() is sides.old and not refused(sides.blue)
-
-
-def _fields() -> dict[str, float]:
-    return {name: getattr(QUICK, name) for name in QUICK.__struct_fields__}
 
 
 _CHILD = """
