@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from played_server import Server
 
 from liftlock_tracking import records
 from liftlock_tracking.batch import Batch, pieces
@@ -18,46 +19,6 @@ from liftlock_tracking.shipper import Shipper
 from liftlock_tracking.spool import Spool
 from liftlock_tracking.state import State
 from liftlock_tracking.wire import Away, Refused, Reply, Unreachable, judge, number
-
-
-class Server:
-    """Plays the wire: keeps what it was sent; `answers` may hold a function of the request."""
-
-    timeout = 1.0
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str, Any]] = []
-        self.runs: list[dict[str, Any]] = []
-        self.answer: Any = None
-
-    def call(self, method: str, endpoint: str, body: Any = None, **_: Any) -> Any:
-        name = endpoint.rsplit("mlflow/", 1)[-1]
-        self.sent.append((method, name, body))
-        if self.answer is not None:
-            made = self.answer(name, body)
-            if made is not None:
-                return made
-        return self.do(name, body)
-
-    def do(self, name: str, body: Any) -> Any:
-        if name == "runs/create":
-            info = {
-                "run_id": f"{len(self.runs):032x}",
-                "artifact_uri": "mlflow-artifacts:/x",
-                "lifecycle_stage": "active",
-            }
-            self.runs.append({"info": info, "tags": body["tags"]})
-            return Reply({"run": self.runs[-1]})
-        if name == "runs/search":
-            wanted = body["filter"].split("'")[1]
-            return Reply({"runs": [r for r in self.runs if any(t["value"] == wanted for t in r["tags"])]})
-        if name == "runs/delete":
-            next(r for r in self.runs if r["info"]["run_id"] == body["run_id"])["info"]["lifecycle_stage"] = "deleted"
-        return Reply({})
-
-    def names(self) -> list[str]:
-        return [name for _, name, _ in self.sent]
-
 
 PROV = "lt" + "a" * 30
 NEW_RUN = {"k": "run", "p": PROV, "body": {"experiment_id": "0", "tags": [{"key": "x", "value": "y"}]}}

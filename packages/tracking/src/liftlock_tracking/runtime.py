@@ -51,9 +51,7 @@ class Runtime:
     def append(self, call: dict[str, Any], *, urgent: bool = False) -> Optional[int]:
         """Keep a call; returns the position behind it, None if it could not be kept or policy dropped it."""
         self.calls += 1
-        if self._unborn and not self._born(call):
-            return None
-        position = self._keep(call)
+        position = self._keep(call) if not self._unborn or self._born(call) else None
         if position is None and call["k"] != "b" and "p" in call:
             # A creation that found no room is tried again with the first call about it.
             self._unborn[call["p"]] = call

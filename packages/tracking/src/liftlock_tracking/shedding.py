@@ -7,6 +7,8 @@ a file that has a successor is no longer looked at (segments.py). So a kill leav
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional
 
@@ -52,6 +54,22 @@ def shed(spool: Spool, state: State, excess: int) -> int:
 def _thin(path: Path, descriptor: int, offset: int, size: int, excess: int) -> Optional[tuple[Segment, int]]:
     """A file's records from `offset` on, without the first points, as a new locked file; None if it holds none."""
     fresh = Segment(path.with_name(path.name + TEMPORARY), 0)
+    try:
+        points = _copy(descriptor, offset, size, excess, fresh)
+        if points:
+            os.fdatasync(fresh.fd)
+            return fresh, points
+        fresh.path.unlink()
+    except BaseException:
+        # What is left of it is removed with other leftovers.
+        fresh.close()
+        raise
+    fresh.close()
+    return None
+
+
+def _copy(descriptor: int, offset: int, size: int, excess: int, fresh: Segment) -> int:
+    """Copy records but for the first points, `excess` bytes of them; how many points those were."""
     points = freed = 0
     while offset < size:
         good, bad, end = read_window(descriptor, offset, size, complete=True)
@@ -66,18 +84,21 @@ def _thin(path: Path, descriptor: int, offset: int, size: int, excess: int) -> O
             kept.append(frame)
         fresh.write(b"".join(kept))
         offset = end
-    if not points:
-        fresh.path.unlink()
-        fresh.close()
-        return None
-    os.fdatasync(fresh.fd)
-    return fresh, points
+    return points
 
 
 def _follow(state: State, path: Path, fresh: Segment) -> None:
-    """The new file takes the old one's place."""
+    """The new file takes the old one's place; only the rename may fail."""
     target = successor(path)
-    os.rename(fresh.path, target)
-    fresh.path = target
-    state.succeed(path.name, target.name)
-    path.unlink(missing_ok=True)
+    try:
+        os.rename(fresh.path, target)
+        fresh.path = target
+        # Without this note what was sent and not marked is sent again as if for the first time; that does no harm
+        # but to a model's history.
+        with suppress(sqlite3.Error):
+            state.succeed(path.name, target.name)
+        with suppress(OSError):
+            path.unlink()
+    except BaseException:
+        fresh.close()
+        raise
