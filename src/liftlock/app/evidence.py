@@ -19,7 +19,7 @@ from liftlock.engine.lock import operator
 from liftlock.errors import LiftlockError, Refused, UsageError
 from liftlock.evidence import account, bundle, chain, document, proofs, signing
 from liftlock.model.codec import from_builtins, from_json, to_builtins
-from liftlock.model.evidence import Approval, CommandResult, Missing, Predicate, Summary
+from liftlock.model.evidence import CommandResult, Decision, Missing, Predicate, Summary
 from liftlock.model.journal import Entry, Kind, RunKind, RunOutcome, RunState
 from liftlock.model.plan import Plan
 from liftlock.model.progress import Observer, Progress, silent
@@ -165,16 +165,20 @@ def _collect(
     results = _proofs(workspace, state, contents)
     if not results:
         missing.append(Missing(what="tests and checklist", why="none was recorded around this run"))
+    phase, tracking = workspace.config.environments, workspace.config.tracking
+    checks = tracking.checks if tracking else ()
     return Summary(
         run=state.id, kind=state.kind.value, outcome=state.outcome.value, message=state.message,
-        deployment=workspace.config.name, source=plan.jump.source.version, target=plan.jump.target.version,
+        deployment=workspace.config.name,
+        environment=phase.name if phase else "", source=plan.jump.source.version, target=plan.jump.target.version,
         strategy=plan.strategy.value, operator=state.operator, started_at=state.started_at,
         ended_at=_ended(workspace, state),
         write_hold_seconds=write_hold(workspace, state), window=text.estimate(plan.window),
         steps=account.steps(mine), issues=account.issues(mine), verification=account.verification(mine),
         databases=account.databases(old, new),
         packages=account.packages(locks["before"] or "", locks["after"] or "") if all(locks.values()) else (),
-        advisories=_changes(advisories), proofs=results, approvals=_approvals(state), backups=facts.backups(),
+        advisories=_changes(advisories), proofs=results, checks=tuple(each.name for each in checks),
+        decisions=_decisions(state), backups=facts.backups(),
         way_back=_way_back(workspace, state), missing=tuple(missing),
     )  # fmt: skip
 
@@ -216,9 +220,9 @@ def _ended(workspace: Workspace, state: RunState) -> datetime | None:
     return next((e.at for e in entries if e.kind is Kind.RUN_ENDED and e.payload["outcome"] not in later), None)
 
 
-def _approvals(state: RunState) -> tuple[Approval, ...]:
-    gate = state.payload.get("gate") or {}
-    return tuple(from_builtins(each, Approval) for each in gate.get("approvals", ()))
+def _decisions(state: RunState) -> tuple[Decision, ...]:
+    phase = state.payload.get("phase") or {}
+    return tuple(from_builtins(each, Decision) for each in phase.get("decisions", ()))
 
 
 def _changes(advisories: Any) -> dict[str, tuple[str, ...]]:

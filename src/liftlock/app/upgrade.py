@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from liftlock.app import assemble, online, rehearse
+from liftlock.app.environments import enter
 from liftlock.app.planning import build_target, require_unchanged
 from liftlock.app.since import WritesSince, captured_since, writes_since
 from liftlock.app.sites import live_site
@@ -67,6 +68,7 @@ def upgrade(
                 "to": plan.jump.target.version,
                 "strategy": plan.strategy.value,
                 "server": to_builtins(server),
+                "phase": enter(workspace, plan.jump.target),
                 **_chosen(workspace, plan, when, load),
             },
             {CONFIG: workspace.config.path.read_text("utf-8"), PLAN: to_json(plan)},

@@ -12,7 +12,6 @@ from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.journal import Entry, Kind
 from liftlock.releases.lock import pins
 
-_VERIFYING = ("verify-data", "verify-live")
 _STATES = {
     Kind.INTENT: "begun", Kind.DONE: "done", Kind.FAILED: "failed", Kind.UNDO_INTENT: "being taken back",
     Kind.UNDONE: "taken back",
@@ -62,12 +61,12 @@ def issues(entries: Sequence[Entry]) -> tuple[str, ...]:
 
 
 def verification(entries: Sequence[Entry]) -> tuple[Finding, ...]:
-    """The findings of the last verification of data and of the running server that the run noted."""
+    """The findings that the run's steps noted, of each step the last ones, in the order of the steps."""
     noted: dict[str, Any] = {}
     for entry in entries:
-        if entry.kind in (Kind.NOTE, Kind.DONE) and entry.step in _VERIFYING and "findings" in entry.payload:
+        if entry.kind in (Kind.NOTE, Kind.DONE) and "findings" in entry.payload:
             noted[entry.step] = entry.payload["findings"]
-    return tuple(from_builtins(each, Finding) for step in _VERIFYING for each in noted.get(step, ()))
+    return tuple(from_builtins(each, Finding) for found in noted.values() for each in found)
 
 
 def databases(before: Mapping[str, Fingerprint], after: Mapping[str, Fingerprint]) -> tuple[DatabaseLine, ...]:

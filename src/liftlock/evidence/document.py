@@ -77,14 +77,14 @@ def sections(summary: Summary) -> tuple[Section, ...]:
         ),
         Section(
             "Approvals",
-            () if summary.approvals else ("None were asked for.",),
-            ("environment", "release", "by", "when (UTC)", "reason"),
+            () if summary.decisions else ("None were asked for.",),
+            ("what", "environment", "release", "by", "when (UTC)", "reason"),
             tuple(
                 (
-                    each.environment, each.release, each.by, f"{each.at:%Y-%m-%d %H:%M:%S}",
-                    ("went past the gate: " if each.override else "") + (each.reason or "-"),
+                    each.kind.value, each.environment, each.release or "-", each.by, f"{each.at:%Y-%m-%d %H:%M:%S}",
+                    each.reason or "-",
                 )
-                for each in summary.approvals
+                for each in summary.decisions
             ),
         ),
         Section(
@@ -132,7 +132,8 @@ def html(summary: Summary) -> str:
 
 
 def _title(summary: Summary) -> str:
-    return f"MLflow {summary.source} to {summary.target}: {summary.deployment}"
+    place = f" ({summary.environment})" if summary.environment else ""
+    return f"MLflow {summary.source} to {summary.target}: {summary.deployment}{place}"
 
 
 def _log(summary: Summary) -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from datetime import datetime
 
 import msgspec
@@ -105,25 +106,39 @@ class CommandResult(Value, frozen=True):
     report: str = ""
 
 
-class Approval(Value, frozen=True):
-    """Who approved going to a release in an environment (or went past its gate: `override`), when and why."""
+class DecisionKind(enum.StrEnum):
+    """What a person decided about a release in an environment, or (freeze, thaw) about the whole environment."""
 
+    APPROVE = "approve"
+    OVERRIDE = "override"
+    FREEZE = "freeze"
+    THAW = "thaw"
+
+
+class Decision(Value, frozen=True):
+    """Who decided what, when and why. `release` is empty for freeze and thaw; `until` ends a freeze by itself."""
+
+    kind: DecisionKind
     environment: str
-    release: str
     by: str
     at: datetime
+    release: str = ""
     reason: str = ""
-    override: bool = False
+    until: datetime | None = None
 
 
 class Summary(Value, frozen=True):
-    """The upgrade in short, made from the files beside it. Times are UTC; `window` is the plan's estimate in words."""
+    """The upgrade in short, made from the files beside it. Times are UTC; `window` is the plan's estimate in words.
+
+    `environment` is the deployment's name in [environments], or empty; `checks` names those its checklist asks for.
+    """
 
     run: str
     kind: str
     outcome: str
     message: str
     deployment: str
+    environment: str
     source: str
     target: str
     strategy: str
@@ -139,7 +154,8 @@ class Summary(Value, frozen=True):
     packages: tuple[PackageChange, ...]
     advisories: dict[str, tuple[str, ...]]
     proofs: tuple[CommandResult, ...]
-    approvals: tuple[Approval, ...]
+    checks: tuple[str, ...]
+    decisions: tuple[Decision, ...]
     backups: tuple[str, ...]
     way_back: str
     missing: tuple[Missing, ...]

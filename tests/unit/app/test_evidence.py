@@ -160,7 +160,7 @@ def test_a_failed_upgrade_has_evidence_too(story: Deployment, tmp_path: Path) ->
     assert {"fingerprints/after.json", "environments/outdated.json"} <= {each.what for each in found.missing}
 
 
-@pytest.mark.parametrize("point", ["before:write evidence", "after:write evidence", "after:publish evidence"])
+@pytest.mark.parametrize("point", ["after:write evidence", "after:publish evidence"])
 def test_killed_it_leaves_a_whole_bundle_or_none(story: Deployment, tmp_path: Path, point: str) -> None:
     target = tmp_path / "killed"
     words = ["evidence", "create", "--offline", "--output", str(target)]
