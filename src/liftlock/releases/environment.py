@@ -27,13 +27,15 @@ from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.release import Release
 from liftlock.model.uri import Engine
 from liftlock.releases.index import Index
-from liftlock.releases.lock import checked_requirements, compile_lock, digest, locked_release, resolve, split
+from liftlock.releases.lock import Yanked, checked_requirements, compile_lock, digest, locked_release, resolve, split
 from liftlock.releases.observe import Description, carried, describe, lock_of, mlflow_release
 from liftlock.releases.proof import prove_imports, prove_start
 from liftlock.releases.pythons import Interpreter, find_minor, find_python
 from liftlock.releases.uv import IndexUnreachable, explain, uv
 
 _MARKER = "environment.json"
+# What was seen of a person's environment, by interpreter, for as long as its directory stays the same.
+_SEEN: dict[tuple[Path, int], tuple[Description, Environment]] = {}
 
 
 class Proof(Value, frozen=True):
@@ -76,8 +78,6 @@ class Environments:
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root or default_cache()).absolute()
         self._directory = self.root / "environments"
-        # What was seen of a person's environment, by interpreter, for as long as its directory stays the same.
-        self._seen: dict[tuple[Path, int], tuple[Description, Environment]] = {}
 
     def build(
         self, release: Release, *, requirements: Sequence[str] = (), drivers: Collection[Engine] = (),
@@ -97,7 +97,7 @@ class Environments:
         observer(Progress(work=f"resolve MLflow {release}"))
         try:
             lock = resolve(release, interpreter.path, extra, drivers)
-        except IndexUnreachable:
+        except (IndexUnreachable, Yanked):
             raise
         except ReleaseError:
             Index(self.root).require(release)  # an unknown release gets its nearest names instead
@@ -151,8 +151,8 @@ class Environments:
         """Described and locked: 1 to 2 s, so once for each state of the directory that installers write to."""
         places = sorted((python.parent.parent / "lib").glob("python3.*/site-packages"))
         key = (python, places[0].stat().st_mtime_ns) if len(places) == 1 else None
-        if key in self._seen:
-            return self._seen[key]
+        if key in _SEEN:
+            return _SEEN[key]
         description = describe(python)
         lock, unlocked = lock_of(description, python)
         seen = Environment(
@@ -161,7 +161,7 @@ class Environments:
             owned=False, unlocked=unlocked,
         )  # fmt: skip
         if key is not None:
-            self._seen[key] = description, seen
+            _SEEN[key] = description, seen
         return description, seen
 
     def keep(self, environment: Environment, by: str) -> None:

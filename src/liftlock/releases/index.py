@@ -15,7 +15,7 @@ from liftlock.errors import CommandFailed, ReleaseError
 from liftlock.model.codec import Value, from_json, to_json
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.release import Release
-from liftlock.releases.lock import resolve
+from liftlock.releases.lock import Yanked, compile_lock, resolve
 from liftlock.releases.pythons import find_python
 from liftlock.releases.uv import IndexUnreachable, explain, pip_index
 
@@ -24,11 +24,12 @@ _TRIES = 10
 
 
 class Installable(Value, frozen=True):
-    """Whether a release can be installed now; `reason` says why not."""
+    """Whether a release can be installed now; `reason` says why not. `yanked`: its makers withdrew it."""
 
     release: Release
     ok: bool
     reason: str = ""
+    yanked: bool = False
 
 
 class _Known(Value, frozen=True):
@@ -47,7 +48,7 @@ class Index:
         self._file = cache / "index.json"
 
     def available(self, observer: Observer = silent) -> tuple[Release, ...]:
-        """All releases the index offers, newest first. Raises IndexUnreachable (retryable)."""
+        """All releases the index offers, newest first, without withdrawn ones. Raises IndexUnreachable (retryable)."""
         known = self._read()
         return known.releases if known is not None else self._ask(observer).releases
 
@@ -76,9 +77,12 @@ class Index:
         raise ReleaseError(f"no release of MLflow on the package index can be installed: {last}")
 
     def require(self, release: Release) -> None:
-        """Raise ReleaseError, naming the nearest releases, when the index does not offer this one."""
+        """Raise ReleaseError, naming the nearest releases, when the index does not offer this one; Yanked (one, too)
+        when it has it, but its makers withdrew it.
+        """
         offered = self.available()
         if release not in offered:
+            refuse_yanked(release)
             near = ", ".join(str(other) for other in nearest(release, offered))
             raise ReleaseError(
                 f"there is no MLflow {release} on the package index", hint=f"Near it are: {near}." if near else ""
@@ -122,6 +126,16 @@ def parse_versions(text: str) -> tuple[Release, ...]:
     return tuple(sorted(found, reverse=True))
 
 
+def refuse_yanked(release: Release) -> None:
+    """Raise Yanked when the index has this release and its makers withdrew it: pip does not list such releases."""
+    try:
+        compile_lock([f"mlflow=={release}"], find_python(release).path, release, dependencies=False)
+    except Yanked:
+        raise
+    except ReleaseError:
+        return  # it is not there at all, or cannot be told
+
+
 def check_installable(release: Release, *, python: str = "") -> Installable:
     """Whether a release resolves today on a Python it runs on (`python` is a preferred version), and why not.
 
@@ -132,7 +146,7 @@ def check_installable(release: Release, *, python: str = "") -> Installable:
     except IndexUnreachable:
         raise
     except ReleaseError as error:
-        return Installable(release=release, ok=False, reason=error.message)
+        return Installable(release=release, ok=False, reason=error.message, yanked=isinstance(error, Yanked))
     return Installable(release=release, ok=True)
 
 

@@ -17,7 +17,22 @@ from liftlock.model.release import Release
 from liftlock.model.uri import Engine
 from liftlock.releases.uv import explain, uv
 
+# uv's words; an exact pin gets a yanked release, as it should, and this beside it.
+_YANKED = re.compile(
+    r"^warning: `mlflow(?:-skinny|-tracing)?==[^`]+` is yanked(?: \(reason: \"(?P<reason>.*)\"\))?", re.MULTILINE
+)
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)", re.MULTILINE)
+
+
+class Yanked(ReleaseError):
+    """The release is on the index and was withdrawn by its makers; `reason` is theirs, perhaps empty."""
+
+    def __init__(self, release: Release, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"MLflow {release} was withdrawn (yanked) from the package index: {reason or 'no reason is given there'}",
+            hint="Choose another release; `liftlock releases list` shows those there are.",
+        )
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -69,7 +84,8 @@ def split(lock: str) -> tuple[str, str]:
 def resolve(release: Release, python: Path, requirements: Sequence[str], engines: Collection[Engine]) -> str:
     """Resolve a release with its constraints, drivers and further requirements to a lock with hashes.
 
-    Raises ReleaseError with the resolver's reason; IndexUnreachable when the index does not answer.
+    Raises ReleaseError with the resolver's reason, Yanked where its makers withdrew it; IndexUnreachable when the
+    index does not answer.
     """
     asked = [*_roots(release), *undeclared(release), *requirements]
     lock = compile_lock([*asked, *drivers(engines, {})], python, release, bounds=constraints(release))
@@ -87,9 +103,12 @@ def compile_lock(
     bounds: Sequence[str] = (),
     dependencies: bool = True,
 ) -> str:
-    """Resolve requirements for one interpreter; the text names no index and no time, so equal means equal."""
+    """Resolve requirements for one interpreter; the text names no index and no time, so equal means equal.
+
+    Raises as `resolve`.
+    """
     arguments: list[str | Path] = [
-        "pip", "compile", "--quiet", "--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index-url",
+        "pip", "compile", "--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index-url",
         "--no-emit-find-links", "--python", python,
     ]  # fmt: skip
     if not dependencies:
@@ -99,12 +118,15 @@ def compile_lock(
         wanted.write_text("\n".join(requirements) + "\n", encoding="utf-8")
         limits.write_text("\n".join(bounds) + "\n", encoding="utf-8")
         try:
-            return uv([*arguments, "--constraint", limits, wanted], timeout=300, what="resolving").stdout
+            done = uv([*arguments, "--constraint", limits, wanted], timeout=300, what="resolving")
         except CommandFailed as error:
             raise ReleaseError(
                 f"MLflow {release} cannot be installed: {explain(error.output)[:400]}",
                 hint="`liftlock` offers only releases whose own dependencies can be resolved from your package index.",
             ) from error
+    if withdrawn := _YANKED.search(done.stderr):
+        raise Yanked(release, withdrawn["reason"] or "")
+    return done.stdout
 
 
 def _roots(release: Release) -> list[str]:

@@ -23,6 +23,7 @@ class World:
         self.moment = clock.now()
         monkeypatch.setattr(module, "pip_index", self.pip)
         monkeypatch.setattr(module, "check_installable", self.check)
+        monkeypatch.setattr(module, "refuse_yanked", lambda release: None)  # see test_yanked.py
         monkeypatch.setattr(clock, "now", lambda: self.moment)
 
     def pip(self, _: object) -> Completed:

@@ -71,7 +71,8 @@ def test_environments_are_proven_and_come_from_the_cache() -> None:
         built = environment(version)
         assert built.owned and built.release.version == version
         assert built.proof is not None and built.proof.start_seconds is not None
-        assert built.proof.engines == (Engine.POSTGRESQL,) and built.proof.drivers[0] == driver
+        # The cache may have proven other engines for other callers.
+        assert Engine.POSTGRESQL in built.proof.engines and driver in built.proof.drivers
         assert "--hash=sha256:" in built.lock and "://" not in built.lock
         started = time.monotonic()
         assert environments().build(Release.parse(version), drivers={Engine.POSTGRESQL}) == built
