@@ -34,7 +34,7 @@ from liftlock.stores.interface import Store
 def upgrade_steps(site: Site, plan: Plan, heads: Heads, config: Config, original: str) -> tuple[Step, ...]:
     """The steps of an upgrade. `original` is the text of liftlock.toml when the upgrade began."""
     source, target = plan.jump.source, plan.jump.target
-    warmth = Warmth()
+    warmth = Warmth(auth=Role.AUTH in site.stores)
     standard = plan.strategy is Strategy.STANDARD
     available: dict[str, Step] = {}
 
@@ -54,7 +54,16 @@ def upgrade_steps(site: Site, plan: Plan, heads: Heads, config: Config, original
     add(WarmUp(site, warmth))
     add(StopServer(site, name="stop-old", release=source, python=site.old_python, handle=site.old_server))
     add(ProveQuiet(site))
-    add(BackUp(site, name="snapshot", title="take the final snapshot and verify it", tag="pre-migration", quiet=True))
+    add(
+        BackUp(
+            site,
+            name="snapshot",
+            title="take the final snapshot and verify it",
+            tag="pre-migration",
+            quiet=True,
+            unless="back-up",
+        )
+    )
     for step in _migration_steps(site, heads, warmth):
         add(step)
     add(StartServer(site, name="start-new", release=target, python=new_python, opens=True))
@@ -77,7 +86,7 @@ def upgrade_steps(site: Site, plan: Plan, heads: Heads, config: Config, original
 def rehearsal_steps(site: Site, live: dict[Role, Store], heads: Heads) -> tuple[Step, ...]:
     """The same upgrade on a copy: the old release is started on it first, so that both sides are real."""
     source, target = site.jump.source, site.jump.target
-    warmth = Warmth()
+    warmth = Warmth(auth=Role.AUTH in site.stores)
     return (
         MakePlace(site),
         BuildEnvironments(site, warmth),

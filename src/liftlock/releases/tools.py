@@ -109,10 +109,11 @@ class PopulateSize(Value, frozen=True):
 
 
 class WarmWorker:
-    """A process that has imported what a migration needs and waits: the import (5 s) is not part of the window."""
+    """A process that has imported what its work needs and waits: the import (2 to 5 s) is not part of the window."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, release: Release) -> None:
         self._worker = worker
+        self._release = release
 
     def __enter__(self) -> WarmWorker:
         return self
@@ -155,6 +156,30 @@ class WarmWorker:
             seconds=report["seconds"],
         )
 
+    def smoke(
+        self, url: str, *, username: str | None = None, password: Secret | None = None, model: bool = True,
+        cleanup: bool = True, timeout: float = 180.0, observer: Observer = silent,
+    ) -> SmokeReport:  # fmt: skip
+        """As `ReleaseTools.smoke`, without starting a process for it."""
+        started: list[str] = []
+
+        def progress(value: Any) -> None:
+            started.append(value["operation"])
+            work = f"MLflow {self._release} client: {value['operation']}"
+            observer(Progress(work=work, done=len(started), unit="operations"))
+
+        arguments = {"model": model, "cleanup": cleanup, "environment": client_environment(url, username, password)}
+        with side_effect("smoke"):
+            found = self._worker.call("smoke", "smoke", arguments, timeout=timeout, progress=progress)
+        return SmokeReport(
+            client=self._release,
+            operations=tuple(
+                SmokeOperation(name=name, outcome=outcome, seconds=seconds, message=redact(message))
+                for name, outcome, seconds, message in found["operations"]
+            ),
+            created=from_builtins(found["created"], SmokeCreated),
+        )
+
     def erase(
         self, uri: StoreUri, reports: Iterable[SmokeReport], *, auth: StoreUri | None = None, timeout: float = 120.0
     ) -> Erased:
@@ -183,22 +208,32 @@ class ReleaseTools:
             raise ReleaseError(f"{self._name} has no migrations in {package}")
         return Heads(tracking=tracking, auth=revisions(package / "server" / "auth" / "db" / "migrations" / "versions"))
 
-    def warm(self, *, timeout: float = 120.0) -> WarmWorker:
-        """A worker that is ready to migrate any chain. Close it, or use it as a context manager."""
+    def warm(self, *, auth: bool = True, timeout: float = 120.0) -> WarmWorker:
+        """A worker that is ready to migrate (the auth chain only with `auth`: its code takes a second to import).
+
+        Close it, or use it as a context manager.
+        """
+        return self._warm("migrate", {"auth": auth}, timeout)
+
+    def warm_client(self, *, timeout: float = 120.0) -> WarmWorker:
+        """A worker that is ready to be a client, and for nothing else. Close it, or use it as a context manager."""
+        return self._warm("smoke", {}, timeout)
+
+    def _warm(self, module: str, arguments: Mapping[str, Any], timeout: float) -> WarmWorker:
         worker = Worker(self.environment.python, self._name)
         try:
-            worker.call("migrate", "warm", {}, timeout=timeout)
+            worker.call(module, "warm", arguments, timeout=timeout)
         except BaseException:
             worker.close()
             raise
-        return WarmWorker(worker)
+        return WarmWorker(worker, self.environment.release)
 
     def migrate(
         self, uri: StoreUri, chain: Role, *, timeout: float, observer: Observer = silent
     ) -> MigrationReport:  # fmt: skip
         """As `WarmWorker.migrate`, with a process of its own; its start is part of `timeout`."""
         with Worker(self.environment.python, self._name) as worker:
-            return WarmWorker(worker).migrate(uri, chain, timeout=timeout, observer=observer)
+            return WarmWorker(worker, self.environment.release).migrate(uri, chain, timeout=timeout, observer=observer)
 
     def cli(
         self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float, check: bool = True
@@ -218,23 +253,11 @@ class ReleaseTools:
         A failed operation is in the report, not raised: what an older or newer server lacks is the caller's to judge.
         `model=False` leaves out the model operations (most of the time). Deleted rows stay until `erase`.
         """
-        started: list[str] = []
-
-        def progress(value: Any) -> None:
-            started.append(value["operation"])
-            observer(Progress(work=f"{self._name} client: {value['operation']}", done=len(started), unit="operations"))
-
-        with side_effect("smoke"):
-            found = self._client(url, username, password, timeout, progress, "smoke",
-                                 {"model": model, "cleanup": cleanup})  # fmt: skip
-        return SmokeReport(
-            client=self.environment.release,
-            operations=tuple(
-                SmokeOperation(name=name, outcome=outcome, seconds=seconds, message=redact(message))
-                for name, outcome, seconds, message in found["operations"]
-            ),
-            created=from_builtins(found["created"], SmokeCreated),
-        )
+        with Worker(self.environment.python, self._name) as worker:
+            return WarmWorker(worker, self.environment.release).smoke(
+                url, username=username, password=password, model=model, cleanup=cleanup, timeout=timeout,
+                observer=observer,
+            )  # fmt: skip
 
     def erase(
         self, uri: StoreUri, reports: Iterable[SmokeReport], *, auth: StoreUri | None = None, timeout: float = 120.0,
@@ -247,7 +270,7 @@ class ReleaseTools:
         server may run. Raises ReleaseError; repeatable.
         """
         with Worker(self.environment.python, self._name) as worker:
-            return WarmWorker(worker).erase(uri, reports, auth=auth, timeout=timeout)
+            return WarmWorker(worker, self.environment.release).erase(uri, reports, auth=auth, timeout=timeout)
 
     def populate(
         self, url: str, *, size: PopulateSize | None = None, username: str | None = None,
@@ -274,16 +297,22 @@ class ReleaseTools:
         self, url: str, username: str | None, password: Secret | None, timeout: float,
         progress: Callable[[Any], None], module: str, arguments: Mapping[str, Any],
     ) -> Any:  # fmt: skip
-        """Run a client script; retries are few, so that a dead server is an answer and not a wait of minutes."""
-        env = {
-            "MLFLOW_TRACKING_URI": url, "MLFLOW_REGISTRY_URI": url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        }  # fmt: skip
-        if username is not None:
-            env["MLFLOW_TRACKING_USERNAME"] = username
-            env["MLFLOW_TRACKING_PASSWORD"] = password.reveal() if password else ""
+        """Run a client script in a process of its own."""
+        env = client_environment(url, username, password)
         with Worker(self.environment.python, self._name, env=env) as worker:
             return worker.call(module, module, arguments, timeout=timeout, progress=progress)
+
+
+def client_environment(url: str, username: str | None, password: Secret | None) -> dict[str, str]:
+    """Variables for a client; retries are few, so that a dead server is an answer and not a wait of minutes."""
+    env = {
+        "MLFLOW_TRACKING_URI": url, "MLFLOW_REGISTRY_URI": url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }  # fmt: skip
+    if username is not None:
+        env["MLFLOW_TRACKING_USERNAME"] = username
+        env["MLFLOW_TRACKING_PASSWORD"] = password.reveal() if password else ""
+    return env
 
 
 def revisions(directory: Path) -> tuple[str, ...]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Payload, Probe
 from liftlock.errors import ReleaseError
 from liftlock.model.deployment import Role
 from liftlock.model.plan import Reversibility
+from liftlock.model.release import Release
 from liftlock.releases.environment import Environment, Environments
 from liftlock.releases.tools import ReleaseTools, WarmWorker
 from liftlock.steps.backup import matches, restore_store
@@ -19,30 +22,59 @@ _DEADLINE = 24 * 3600.0
 
 
 class Warmth:
-    """A worker of the target release that has MLflow imported and waits, shared between steps of one process."""
+    """Workers that have MLflow imported and wait, shared between steps of one process.
 
-    def __init__(self) -> None:
+    One of the target release migrates, is its client and erases afterwards; others are only clients. `auth` says
+    whether there is an auth database to migrate.
+    """
+
+    def __init__(self, *, auth: bool = True) -> None:
+        self._auth = auth
         self._worker: Future[WarmWorker] | None = None
+        self._target: Release | None = None
+        self._clients: dict[Release, Future[WarmWorker]] = {}
 
     def begin(self, environment: Environment) -> None:
-        """Start the worker without waiting for it, unless that was done: MLflow's import takes about 5 s."""
+        """Start the target's worker without waiting for it, unless that was done: the import takes 3 to 5 s."""
         if self._worker is None:
-            pool = ThreadPoolExecutor(1, thread_name_prefix="warm-up")
-            self._worker = pool.submit(ReleaseTools(environment).warm)
-            pool.shutdown(wait=False)
+            self._target = environment.release
+            self._worker = _beside(partial(ReleaseTools(environment).warm, auth=self._auth))
+
+    def begin_client(self, environment: Environment) -> None:
+        """Start a client's process without waiting for it, unless that was done."""
+        if environment.release != self._target and environment.release not in self._clients:
+            self._clients[environment.release] = _beside(ReleaseTools(environment).warm_client)
 
     def take(self) -> WarmWorker | None:
-        """The worker, ready; None when none was begun (after a crash): work then starts cold, only slower.
+        """The target's worker, ready; None when none was begun (after a crash): work then starts cold, only slower.
 
         Raises ReleaseError when it could not be started.
         """
         return self._worker.result() if self._worker is not None else None
 
-    def close(self) -> None:
-        """End the worker. Repeatable."""
-        worker, self._worker = self._worker, None
-        if worker is not None and worker.exception() is None:
-            worker.result().close()
+    def client(self, release: Release) -> WarmWorker | None:
+        """A worker that can be a client of this release, as `take`."""
+        if release == self._target:
+            return self.take()
+        found = self._clients.get(release)
+        return found.result() if found is not None else None
+
+    def close(self, release: Release | None = None) -> None:
+        """End all workers, or the one of this release. Repeatable."""
+        ended = [self._clients.pop(each) for each in list(self._clients) if release in (None, each)]
+        if self._worker is not None and release in (None, self._target):
+            ended.append(self._worker)
+            self._worker, self._target = None, None
+        for worker in ended:
+            if worker.exception() is None:
+                worker.result().close()
+
+
+def _beside(start: Callable[[], WarmWorker]) -> Future[WarmWorker]:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="warm-up")
+    begun = pool.submit(start)
+    pool.shutdown(wait=False)
+    return begun
 
 
 class WarmUp(BaseStep):
@@ -96,6 +128,7 @@ class Migrate(BaseStep):
         self.site.quiet_or_stop(f"migrating the {self.role.value} database")
         uri = self.site.store(self.role).uri
         worker = self.warmth.take()
+        self._warm_old_client(context)
         try:
             with side_effect(f"migrate {self.role.value}"):
                 if worker is not None:
@@ -116,6 +149,13 @@ class Migrate(BaseStep):
         )
         if report.to_revision != self.head:
             raise ReleaseError(f"the migration ended at {report.to_revision}, expected {self.head}")
+
+    def _warm_old_client(self, context: Context) -> None:
+        """A migration keeps one processor busy; beside it a client of the old release gets ready to verify."""
+        digest = str(context.outcome("build-environments").get("old_replica_digest") or "")
+        old = cached(self.site.environments, digest)
+        if old is not None:
+            self.warmth.begin_client(old)
 
     def result(self, context: Context) -> Payload:
         """Revisions with their seconds."""

@@ -120,8 +120,8 @@ class VerifyLive(BaseStep):
     ) -> None:
         """`opened_with` gives the state each database was opened to clients in; None where going back keeps writes.
 
-        `earlier` holds the outcomes of the upgrade's steps when this verifies its rollback. `warmth` may hold a
-        worker of this release, which then erases the smoke's rows and is ended.
+        `earlier` holds the outcomes of the upgrade's steps when this verifies its rollback. `warmth` may hold
+        workers, which then are the clients, erase the smoke's rows and are ended.
         """
         self.site = site
         self.release = release
@@ -136,7 +136,10 @@ class VerifyLive(BaseStep):
 
     def run(self, context: Context) -> None:
         """Probe, sample, smoke, clean up, judge."""
-        findings = list(self._findings(context))
+        try:
+            findings = self._findings(context)
+        finally:
+            self.warmth.close()
         context.note(self.name, {"findings": to_builtins(findings)})
         try:
             require(findings)
@@ -198,8 +201,10 @@ class VerifyLive(BaseStep):
     def _smoke(self, environment: Environment, url: str) -> SmokeReport | str:
         username, password = self.site.login or (None, None)
         try:
-            return ReleaseTools(environment).smoke(url, username=username, password=password, timeout=180.0)
+            client = self.warmth.client(environment.release) or ReleaseTools(environment)
+            return client.smoke(url, username=username, password=password, timeout=180.0)
         except LiftlockError as error:
+            self.warmth.close(environment.release)  # it may hang or be dead: what comes next starts its own
             return error.message
 
     def _erase(self, reports: list[SmokeReport], context: Context) -> Finding:
@@ -218,8 +223,6 @@ class VerifyLive(BaseStep):
             return Finding(
                 code=code, title=title, outcome=Outcome.FAIL, severity=Severity.WARNING, message=error.message
             )
-        finally:
-            self.warmth.close()
         left = {table: rows for table, rows in erased.remaining.items() if rows}
         return Finding(
             code=code,
