@@ -17,6 +17,7 @@ class Table(Mapping[str, Fact]):
 
     def __init__(self, coded: Coded, release: int) -> None:
         self._coded = coded
+        self._events, self._texts = coded.events, coded.texts
         self._release = release
 
     def __getitem__(self, key: str) -> Fact:
@@ -26,11 +27,19 @@ class Table(Mapping[str, Fact]):
         return fact
 
     def get(self, key: str, default: Fact | None = None) -> Fact | None:  # type: ignore[override]  # no default type
-        """The fact, or the default."""
-        return self._coded.fact(key, self._release) or default
+        """The fact, or the default. Asked a hundred thousand times in a scan, so it reads the coding itself."""
+        events = self._events.get(key)
+        if events is None:
+            return default
+        place = len(events) - 3
+        while place >= 0 and events[place] > self._release:
+            place -= 3
+        if place < 0 or events[place + 1] < 0:
+            return default
+        return Fact(self._texts[events[place + 1]], self._texts[events[place + 2]])
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._coded.fact(key, self._release) is not None
+        return isinstance(key, str) and self.get(key) is not None
 
     def __iter__(self) -> Iterator[str]:
         return (key for key in self._coded.events if key in self)
@@ -91,7 +100,15 @@ class Existence:
 
     def last(self) -> int | None:
         """The number of the last release up to B that has it."""
+        if self._holds is _nowhere:
+            return None
         return next((number for number in range(self._new, -1, -1) if self._at(number)), None)
+
+
+def _nowhere(release: int) -> bool:
+    """In no release."""
+    del release
+    return False
 
 
 class History:
@@ -101,6 +118,8 @@ class History:
         self.catalogue = catalogue
         self.old, self.new = catalogue.number(old), catalogue.number(new)
         self.releases = catalogue.releases
+        self._module = functools.cache(self._is_module)
+        self._ever = functools.cache(lambda path: not path or self.path(path).ever)
         # Kept per history, which lives as long as its scan.
         self.surface = functools.cache(self._surface)
         self.key = functools.cache(self._key)
@@ -108,9 +127,17 @@ class History:
         self.parameter = functools.cache(self._parameter)
 
     @functools.cached_property
-    def _segments(self) -> frozenset[str]:
-        """The last names of all paths of all releases."""
-        return frozenset(key.rpartition(".")[2] for key in self.catalogue.coded("api").events)
+    def by_last(self) -> dict[str, list[str]]:
+        """The last names of all paths of all releases, with those paths."""
+        found: dict[str, list[str]] = {}
+        for key in self.catalogue.coded("api").events:
+            found.setdefault(key.rpartition(".")[2], []).append(key)
+        return found
+
+    def _is_module(self, path: str) -> bool:
+        """Whether a path is a module in every release that has it: then what is below it is in the table itself."""
+        events = self.catalogue.coded("api").history(path)
+        return bool(events) and all(fact is None or fact.value == "m" for _, fact in events)
 
     def _surface(self, release: int) -> Surface:
         """The Python API of a release, by its number."""
@@ -127,8 +154,11 @@ class History:
 
     def _path(self, path: str) -> Existence:
         """The existence of an access path of the Python API."""
-        if path.rpartition(".")[2] not in self._segments:
-            return self.existence(lambda _: False)
+        if path.rpartition(".")[2] not in self.by_last:
+            return Existence(_nowhere, 0, 0, ())
+        owner = path.rpartition(".")[0]
+        if path not in self.catalogue.coded("api").events and (self._module(owner) or not self._ever(owner)):
+            return Existence(_nowhere, 0, 0, ())
         return self.existence(lambda number: self.surface(number).canonical(path) is not None)
 
     def _parameter(self, path: str, name: str) -> Existence:

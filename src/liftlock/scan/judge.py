@@ -110,9 +110,7 @@ class Judge:
             return None  # a helper imported here; whether the name is still imported the table does not say
         if self._new.canonical(owner) is not None and self._kind(path, existence) != "module":
             top = ".".join(path.split(".")[:2]) + "."
-            events = self.catalogue.coded("api").events
-            suffix = f".{name}"
-            if any(key.endswith(suffix) and key.startswith(top) and key in self._new.table for key in events):
+            if any(key.startswith(top) and key in self._new.table for key in self.history.by_last.get(name, ())):
                 return None
         return Confidence.LIKELY
 
@@ -158,8 +156,8 @@ class Judge:
         for owner in owners:
             homes = {self.history.surface(number).canonical(owner) for number in range(len(self.history.releases))}
             prefixes = tuple(f"{home}." for home in homes if home)
-            for key in events if prefixes else ():
-                if key.startswith(prefixes) and not key.rpartition(".")[2].startswith("_"):
+            for key, changes in events.items() if prefixes else ():
+                if changes[0] <= self.history.new and key.startswith(prefixes) and not key.rpartition(".")[2].startswith("_"):
                     name = key.rpartition(".")[2]
                     if self.name(f"{owner}.{name}", member=True) is not None:
                         names.add(name)

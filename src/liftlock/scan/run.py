@@ -269,7 +269,7 @@ class _Own:
 
 
 def _findings(document: Document, hits: Iterable[Hit], options: Options, own: _Own) -> tuple[list[ScanFinding], int]:
-    lines = Lines(document.text)
+    lines: Lines | None = None
     found: list[ScanFinding] = []
     suppressed = 0
     for hit in hits:
@@ -282,6 +282,7 @@ def _findings(document: Document, hits: Iterable[Hit], options: Options, own: _O
             continue
         if matches(judgement.code, options.ignore):
             continue
+        lines = lines or Lines(document.text)
         line, column = lines.at(hit.start)
         end_line, end_column = lines.at(hit.end)
         if ignored(lines.line(line), judgement.code) or ignored(lines.line(end_line), judgement.code):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 
+from liftlock.scan.python.scopes import children
+
 _MISSING = frozenset({"ImportError", "ModuleNotFoundError", "AttributeError", "Exception", "BaseException"})
 _VERSION = re.compile(
     r"mlflow.*version|version.*mlflow|_MLFLOW\w*\d|MLFLOW_VERSION|hasattr|is_mlflow|IS_MLFLOW", re.DOTALL
@@ -23,14 +25,14 @@ def asks(text: str) -> bool:
 
 def may_guard(test: ast.expr) -> bool:
     """Whether a condition is worth being looked at whole."""
-    return any(
-        isinstance(each, ast.Attribute | ast.Name | ast.Call)
-        and (
-            "version" in (getattr(each, "attr", "") or getattr(each, "id", "")).lower()
-            or getattr(getattr(each, "func", None), "id", "") == "hasattr"
-        )
-        for each in ast.walk(test)
-    )
+    todo: list[ast.AST] = [test]
+    while todo:
+        each = todo.pop()
+        word = each.id if isinstance(each, ast.Name) else each.attr if isinstance(each, ast.Attribute) else ""
+        if word == "hasattr" or "version" in word.lower():
+            return True
+        todo += children(each)
+    return False
 
 
 def catches(handler: ast.ExceptHandler) -> bool:

@@ -14,8 +14,10 @@ class Index:
     def __init__(self, modules: Iterable[Module]) -> None:
         self.modules: dict[str, Module] = {}
         self._by_tail: dict[str, list[Module]] = {}
+        self._fixtures: set[str] = set()
         for module in modules:
             self.modules[module.path] = module
+            self._fixtures.update(module.fixtures)
             self._by_tail.setdefault(module.name.rpartition(".")[2], []).append(module)
 
     def find(self, name: str, importer: Module) -> Module | None:
@@ -37,6 +39,8 @@ class Index:
 
     def fixture(self, name: str, scope: Scope) -> tuple[Function, Scope] | None:
         """The pytest fixture a parameter of a test means: of its own module, or of the nearest conftest."""
+        if name not in self._fixtures:
+            return None
         module = scope.module
         if name in module.fixtures:
             found = module.fixtures[name]

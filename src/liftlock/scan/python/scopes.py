@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -108,7 +109,8 @@ class _Builder:
             for item in node.items:
                 if item.optional_vars is not None:
                     self._target(item.optional_vars, item.context_expr, "enter", scope, certain)
-        for name, value in ast.iter_fields(node):
+        for name in node._fields:
+            value = getattr(node, name)
             if name in ("body", "orelse", "finalbody") and isinstance(value, list):
                 deeper = 0 if isinstance(node, ast.With | ast.AsyncWith) else 1
                 self.body(value, scope, depth + deeper)
@@ -198,9 +200,10 @@ class _Builder:
 
 _NAMES_ONLY = frozenset({
     "ctx", "op", "ops", "id", "attr", "arg", "name", "asname", "module", "level", "names", "kind", "type_comment",
-    "is_async", "conversion", "simple", "rest", "lineno",
+    "is_async", "conversion", "simple", "rest", "lineno", "kwd_attrs", "tag", "type_ignores",
 })  # fmt: skip
-_FIELDS: dict[type, tuple[str, ...]] = {}
+_GAPS = frozenset({ast.Dict, ast.arguments})  # their lists may hold None
+_FIELDS: dict[type, tuple[str, ...]] = {ast.Constant: (), ast.MatchSingleton: ()}
 
 
 def children(node: ast.AST) -> list[ast.AST]:
@@ -209,14 +212,14 @@ def children(node: ast.AST) -> list[ast.AST]:
     fields = _FIELDS.get(kind)
     if fields is None:
         _FIELDS[kind] = fields = tuple(name for name in node._fields if name not in _NAMES_ONLY)
-    found: list[ast.AST] = []
+    found: list[Any] = []
     for name in fields:
-        value = getattr(node, name, None)
+        value = getattr(node, name)
         if value.__class__ is list:
-            found += [each for each in value if isinstance(each, ast.AST)]
-        elif isinstance(value, ast.AST):
+            found += value
+        elif value is not None:
             found.append(value)
-    return found
+    return [each for each in found if each is not None] if kind in _GAPS else found
 
 
 def _class_of(scope: Scope) -> Scope | None:
@@ -241,10 +244,18 @@ def returns(node: Function) -> Iterator[tuple[ast.expr, bool]]:
     todo: list[ast.AST] = list(node.body)
     while todo:
         current = todo.pop()
-        if isinstance(current, Function | ast.ClassDef | ast.Lambda):
-            continue
-        if isinstance(current, ast.Return) and current.value is not None:
-            yield current.value, False
-        elif isinstance(current, ast.Yield) and current.value is not None:
-            yield current.value, True
-        todo += children(current)
+        if isinstance(current, ast.Return):
+            if current.value is not None:
+                yield current.value, False
+        elif isinstance(current, ast.Expr | ast.Assign | ast.AnnAssign):
+            if isinstance(current.value, ast.Yield) and current.value.value is not None:
+                yield current.value.value, True
+        elif isinstance(current, _BLOCKS):
+            todo += [each for each in children(current) if isinstance(each, _INSIDE)]
+
+
+_BLOCKS = (
+    ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.AsyncWith, ast.ExceptHandler, ast.Match,
+    ast.match_case,
+)  # fmt: skip
+_INSIDE = (ast.stmt, ast.ExceptHandler, ast.match_case)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+from typing import Any
 
 from liftlock.scan.hits import Hit, Tools
 from liftlock.scan.python.calls import Calls
@@ -12,12 +14,6 @@ from liftlock.scan.python.infer import Inference
 from liftlock.scan.python.names import Names
 from liftlock.scan.python.scopes import Function, Module, Scope, children
 from liftlock.scan.python.strings import Strings
-
-_NOTABLE = frozenset({
-    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.If, ast.IfExp, ast.While,
-    ast.Try, ast.Expr, ast.Attribute, ast.Name, ast.Call, ast.Constant, ast.JoinedStr, ast.List, ast.Tuple,
-    ast.Subscript, ast.Dict, ast.Assign,
-})  # fmt: skip
 
 
 class Uses:
@@ -30,6 +26,14 @@ class Uses:
         self._names = Names(self._context)
         self._calls = Calls(self._context, self._names, self._strings)
         self._guards = self._context.guards
+        self._looks: dict[type, Callable[[Any, Scope], bool]] = {
+            ast.FunctionDef: self._function, ast.AsyncFunctionDef: self._function, ast.ClassDef: self._function,
+            ast.Import: self._import, ast.ImportFrom: self._import, ast.If: self._condition,
+            ast.IfExp: self._condition, ast.While: self._condition, ast.Try: self._try, ast.Expr: self._expression,
+            ast.Attribute: self._attribute, ast.Name: self._name, ast.Call: self._call, ast.Constant: self._constant,
+            ast.JoinedStr: self._text, ast.List: self._list, ast.Tuple: self._list, ast.Dict: self._mapping,
+            ast.Subscript: self._subscript, ast.Assign: self._assignment,
+        }  # fmt: skip
 
     def run(self) -> list[Hit]:
         """Visit everything."""
@@ -43,62 +47,96 @@ class Uses:
             self._visit(node, scope)
 
     def _visit(self, node: ast.AST, scope: Scope) -> None:
-        if node.__class__ in _NOTABLE and self._noted(node, scope):
+        look = self._looks.get(node.__class__)
+        if look is not None and look(node, scope):
             return
         for child in children(node):
             self._visit(child, scope)
 
-    def _noted(self, node: ast.AST, scope: Scope) -> bool:
-        """Look at one node; True when what is below it has been looked at too."""
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                self._definition(node, scope)
-                return True
-            case ast.Import() | ast.ImportFrom():
-                self._names.imported(node)
-                return True
-            case ast.If() | ast.IfExp() | ast.While():
-                self._guarded(node, scope, ast.unparse(node.test) if may_guard(node.test) else "")
-                return True
-            case ast.Try():
-                caught = any(catches(handler) for handler in node.handlers)
-                self._guards.append("try" if caught else "")
-                self._visit_body(node.body, scope)
-                self._guards.pop()
-                # What stands in a handler of a missing name is the way for the other releases.
-                self._guards.append("handler" if caught and imports_mlflow(node.body) else "")
-                for handler in node.handlers:
-                    self._visit_body(handler.body, scope)
-                self._guards.pop()
-                self._visit_body([*node.orelse, *node.finalbody], scope)
-                return True
-            case ast.Expr(value=ast.Constant()):
-                return True  # a docstring
-            case ast.Expr(value=ast.Call()):
-                self._context.discarded.add(id(node.value))
-            case ast.Dict():
-                self._context.add(self._strings.mapping(node))
-            case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(value=str() as key)) as target]):
-                if "environ" in ast.unparse(target.value):
-                    self._context.add(self._strings.variable(key, node.value))
-            case ast.Attribute():
-                self._names.attribute(node, scope)
-            case ast.Name():
-                self._names.name(node, scope)
-            case ast.Call():
-                self._calls.call(node, scope)
-            case ast.Subscript(value=ast.Attribute(attr="environ") | ast.Name(id="environ")):
-                self._context.add(self._strings.subscript(node))
-            case ast.Subscript(value=ast.Call(), slice=ast.Constant(value=0)):
-                self._context.firsts[id(node.value)] = node
-            case ast.Constant(value=str()):
-                self._context.add(self._strings.constant(node))
-                return True
-            case ast.JoinedStr():
-                self._context.add(self._strings.joined(node))
-            case ast.List() | ast.Tuple():
-                self._context.add(self._strings.listed(node))
+    # Each looks at one kind of node; True when what is below it has been looked at too.
+
+    def _import(self, node: ast.Import | ast.ImportFrom, scope: Scope) -> bool:
+        del scope
+        self._names.imported(node)
+        return True
+
+    def _attribute(self, node: ast.Attribute, scope: Scope) -> bool:
+        self._names.attribute(node, scope)
         return False
+
+    def _name(self, node: ast.Name, scope: Scope) -> bool:
+        self._names.name(node, scope)
+        return True
+
+    def _call(self, node: ast.Call, scope: Scope) -> bool:
+        self._calls.call(node, scope)
+        return False
+
+    def _expression(self, node: ast.Expr, scope: Scope) -> bool:
+        del scope
+        if isinstance(node.value, ast.Call):
+            self._context.discarded.add(id(node.value))
+        return isinstance(node.value, ast.Constant)  # a docstring
+
+    def _constant(self, node: ast.Constant, scope: Scope) -> bool:
+        del scope
+        if isinstance(node.value, str):
+            self._context.add(self._strings.constant(node))
+        return True
+
+    def _text(self, node: ast.JoinedStr, scope: Scope) -> bool:
+        del scope
+        self._context.add(self._strings.joined(node))
+        return False
+
+    def _list(self, node: ast.List | ast.Tuple, scope: Scope) -> bool:
+        del scope
+        self._context.add(self._strings.listed(node))
+        return False
+
+    def _mapping(self, node: ast.Dict, scope: Scope) -> bool:
+        del scope
+        self._context.add(self._strings.mapping(node))
+        return False
+
+    def _subscript(self, node: ast.Subscript, scope: Scope) -> bool:
+        del scope
+        owner = node.value
+        if isinstance(owner, ast.Attribute | ast.Name) and _last(owner) == "environ":
+            self._context.add(self._strings.subscript(node))
+        elif isinstance(owner, ast.Call) and isinstance(node.slice, ast.Constant) and node.slice.value == 0:
+            self._context.firsts[id(owner)] = node
+        return False
+
+    def _assignment(self, node: ast.Assign, scope: Scope) -> bool:
+        del scope
+        target = node.targets[0]
+        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+            owner = target.value
+            if isinstance(owner, ast.Attribute | ast.Name) and _last(owner) == "environ":
+                self._context.add(self._strings.variable(str(target.slice.value), node.value))
+        return False
+
+    def _try(self, node: ast.Try, scope: Scope) -> bool:
+        caught = any(catches(handler) for handler in node.handlers)
+        self._guards.append("try" if caught else "")
+        self._visit_body(node.body, scope)
+        self._guards.pop()
+        # What stands in a handler of a missing name is the way for the other releases.
+        self._guards.append("handler" if caught and imports_mlflow(node.body) else "")
+        for handler in node.handlers:
+            self._visit_body(handler.body, scope)
+        self._guards.pop()
+        self._visit_body([*node.orelse, *node.finalbody], scope)
+        return True
+
+    def _function(self, node: Function | ast.ClassDef, scope: Scope) -> bool:
+        self._definition(node, scope)
+        return True
+
+    def _condition(self, node: ast.If | ast.IfExp | ast.While, scope: Scope) -> bool:
+        self._guarded(node, scope, ast.unparse(node.test) if may_guard(node.test) else "")
+        return True
 
     def _definition(self, node: Function | ast.ClassDef, scope: Scope) -> None:
         inner = self._module.scopes[id(node)]
@@ -131,3 +169,7 @@ class Uses:
             else:
                 self._visit(part, scope)
         self._guards.pop()
+
+
+def _last(node: ast.Attribute | ast.Name) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from liftlock.scan.model import Code, Confidence, Verdict
 from liftlock.scan.rules.base import Command, Rule
+
+_PUBLIC = re.compile(r"0\.0\.0\.0|\[?::\]?")
 
 
 def _command(command: Command) -> int | None:
     value, number = command.options.get("--host", command.options.get("-h", (None, 0)))
-    public = value in ("0.0.0.0", "::", "[::]")  # noqa: S104 - read in somebody's command, not bound
+    public = value is not None and _PUBLIC.fullmatch(value) is not None
     given = command.given("--allowed-hosts", "--disable-security-middleware")
     return number if public and command.whole and not given else None
 
