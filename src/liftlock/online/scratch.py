@@ -17,19 +17,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from psycopg import sql
+
 from liftlock.effects import side_effect
 from liftlock.errors import StoreError
 from liftlock.files import remove_tree
 from liftlock.knowledge.schema import VERSION_TABLES
-from liftlock.model.uri import Engine
+from liftlock.model.uri import Engine, StoreUri
 from liftlock.releases.tools import WarmWorker
-from liftlock.stores import sqlite_schema
+from liftlock.stores import postgresql_catalog, postgresql_schema, sqlite_schema
+from liftlock.stores import postgresql_database as database
 from liftlock.stores.interface import Store
 from liftlock.stores.live import Row, Shape
+from liftlock.stores.opening import live
+from liftlock.stores.postgresql_connect import session, snapshot_transaction
 from liftlock.stores.sqlite_connection import connect, errors, quote, reading
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the directory made in it is the owner's alone
 _TIMEOUT = 120.0
+_ALL = 10_000_000
+# Owners and grants mean nothing to migrations, and making them may need rights that a login lacks.
+_OF_OTHERS = ("GRANT ", "COMMENT ", "ALTER ROUTINE ")
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class SqliteScratch:
             self.close()
             self._directory.mkdir(mode=0o700)  # fails where somebody else was quicker
             with reading(self._blue.uri.path) as source:
-                statements = [sql for _, _, _, sql in sqlite_schema.definitions(source)]
+                statements = [text for _, _, _, text in sqlite_schema.definitions(source)]
                 versions = {
                     table: source.execute(f"SELECT version_num FROM {table}").fetchall()
                     for table in sorted(VERSION_TABLES & set(sqlite_schema.table_names(source)))
@@ -139,13 +147,92 @@ class SqliteScratch:
             self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
 
 
+class PostgresqlScratch:
+    """Scratch databases on blue's server, for its login: a template and one copy of it, made ahead by `prepare`."""
+
+    def __init__(
+        self, blue: Store, name: str, worker: WarmWorker, shapes: Mapping[str, Shape], targets: Mapping[str, Shape]
+    ) -> None:
+        assert blue.uri.engine is Engine.POSTGRESQL
+        self._blue, self._worker, self._shapes, self._targets = blue, worker, shapes, targets
+        self._template = blue.scratch(f"{name}-t")
+        self._copy = blue.scratch(f"{name}-w")
+        self._made = self._copied = False
+
+    def prepare(self) -> None:
+        """Make the template and, where the last copy was used, a new one."""
+        if not self._made:
+            self.close()
+            with side_effect("make scratch template"):
+                self._make_template()
+            self._made = True
+        if not self._copied:
+            self._copy.drop()
+            with database.maintenance(self._blue.uri) as server, side_effect("copy scratch template"):
+                server.execute(
+                    sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                        sql.Identifier(self._copy.uri.database), sql.Identifier(self._template.uri.database)
+                    )
+                )
+            self._copied = True
+
+    def migrate(self, rows: Mapping[str, Sequence[Row]], tables: Collection[str]) -> Migrated:
+        """As `Scratch.migrate` says."""
+        self.prepare()
+        self._copied = False
+        scratch = live(self._copy)
+        with scratch.applying() as target:
+            for table, values in rows.items():
+                if values:
+                    target.insert(table, self._shapes[table].columns, values)
+        with side_effect("migrate scratch"):
+            self._worker.migrate(_careless(self._copy.uri), self._blue.role, timeout=_TIMEOUT)
+        with scratch.look() as view:
+            found = {table: view.after(table, None, _ALL) for table in tables}
+        return Migrated(found, scratch.sequences())
+
+    def close(self) -> None:
+        """As `Scratch.close` says."""
+        self._made = self._copied = False
+        self._copy.drop()
+        self._template.drop()
+
+    def _make_template(self) -> None:
+        with session(self._blue.uri) as source, snapshot_transaction(source):
+            found = postgresql_schema.read(source)
+            names = {table.name for table in postgresql_catalog.tables(source)}
+            versions = {
+                table: source.execute(sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(table))).fetchall()
+                for table in sorted(VERSION_TABLES & names)
+            }
+        with database.maintenance(self._blue.uri) as server:
+            database.create_like(server, self._template.uri.database, self._blue.uri.database)
+        with session(_careless(self._template.uri)) as target:
+            for statement in (*found.before, *found.after):
+                if not statement.startswith(_OF_OTHERS) and " OWNER TO " not in statement:
+                    target.execute(statement.encode())
+            for table, values in versions.items():
+                for value in values:
+                    target.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(sql.Identifier(table)), value)
+
+
+def _careless(uri: StoreUri) -> StoreUri:
+    """The same database, not waiting for the disk at a commit: what is lost in a crash is made anew."""
+    options = " ".join([*(value for name, value in uri.query if name == "options"), "-c synchronous_commit=off"])
+    return StoreUri(
+        engine=uri.engine, scheme=uri.scheme, driver=uri.driver, username=uri.username, password=uri.password,
+        host=uri.host, port=uri.port, database=uri.database,
+        query=(*((name, value) for name, value in uri.query if name != "options"), ("options", options)),
+    )  # fmt: skip
+
+
 def scratch(
     blue: Store, name: str, worker: WarmWorker, shapes: Mapping[str, Shape], targets: Mapping[str, Shape]
 ) -> Scratch:  # fmt: skip
     """The scratch for blue's engine; `shapes` are blue's, `targets` green's. Nothing is made yet.
 
-    Raises StoreError where there is none for the engine.
+    `name` (letters, digits, -) tells upgrades of one database apart and is the same on a resume.
     """
     if blue.uri.engine is Engine.SQLITE:
         return SqliteScratch(blue, name, worker, shapes, targets)
-    raise StoreError(f"no scratch databases for {blue.uri.engine.value} yet")
+    return PostgresqlScratch(blue, name, worker, shapes, targets)

@@ -119,6 +119,11 @@ class Translator:
             for name, shape in green.items()
         }
 
+    def prepare(self) -> None:
+        """Do ahead what the next `expected` would have to do first: call it before people are held. Idempotent."""
+        if self._scratch is not None and self.translation.needs_scratch:
+            self._scratch.prepare()
+
     # -- from blue --
 
     def read(self, view: View, *, everything: bool = False) -> Delta:
@@ -290,18 +295,22 @@ class Translator:
             return (EVERYTHING,)
         return (*sorted(self._projections), *sorted(self._families))
 
+    def families(self) -> tuple[str, ...]:
+        """The families that `unrooted` has to look through."""
+        return tuple(sorted(self._families))
+
     def part(self, view: View, name: str, after: Key | None, limit: int) -> Part:
         """The next stretch of a part: at most `limit` rows (of a family: roots, with all that hangs on them).
 
         Keys that `view` says have changed are left out of the comparison: green is not expected to have them yet.
+        Raises StoreError (retryable) where a table of the part may have changed whole: bring that over first.
         """
         if name == EVERYTHING:
-            busy = bool(view.changed or view.whole)
-            return Part(Delta() if busy else Delta(whole=self._everything(view)), None)
+            _settled(name, not view.changed and not view.whole)
+            return Part(Delta(whole=self._everything(view)), None)
         if name in self._families:
             return self._family_part(view, self._families[name], after, limit)
-        if name in view.whole:
-            return Part(Delta(), None)
+        _settled(name, name not in view.whole)
         shape, projection = self._blue[name], self._projections[name]
         rows = view.after(name, after, limit) if projection.ordered else list(_all(view, name, shape))
         more = projection.ordered and len(rows) >= limit
@@ -311,8 +320,7 @@ class Translator:
 
     def _family_part(self, view: View, family: Family, after: Key | None, limit: int) -> Part:
         members = family.within(self._blue)
-        if members.keys() & view.whole:
-            return Part(Delta(), None)
+        _settled(family.name, not members.keys() & view.whole)
         shape = self._blue[family.root]
         tops = view.after(family.root, after, limit)
         last = _key(shape, tops[-1]) if len(tops) >= limit else None
@@ -465,6 +473,11 @@ def _picker(
         return lambda row: ((*row, *fixed)[only],)
     pick = itemgetter(*places)
     return lambda row: pick(row + fixed)
+
+
+def _settled(name: str, quiet: bool) -> None:
+    if not quiet:
+        raise StoreError(f"{name} changed meanwhile", hint="Bring it over, then compare it.", retryable=True)
 
 
 def _key(shape: Shape, row: Row) -> Key:
