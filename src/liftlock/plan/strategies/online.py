@@ -39,5 +39,6 @@ def outline(situation: Situation) -> tuple[Outline, ...]:
         Outline("cut-over", "hold writes, bring over the rest, switch", undo, True),
         Outline("stop-old", f"stop MLflow {source}", undo, False),
         Outline("verify-live", "verify the running server with real clients", undo, False),
+        Outline("record-gate", "record which server is behind the gate", undo, False),
         Outline("record", "record the new release in liftlock.toml", undo, False),
     )
