@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 UV_VERSION := 0.13.9
 
-.PHONY: catalogue setup demo test lint bench soak lock docs clean
+.PHONY: catalogue compatibility setup demo test lint bench soak lock docs clean
 
 setup: $(STAMP)
 
@@ -45,6 +45,10 @@ lock: $(STAMP)
 catalogue: $(STAMP)
 	$(BIN)/liftlock releases refresh --into src/liftlock/knowledge/data/catalogue
 	$(BIN)/python -m liftlock.knowledge.catalogue_page docs/reference/releases.md
+
+# Real clients against real servers, 31 operations a pair; goes on where a run was cut off (results are in the cache).
+compatibility: $(STAMP)
+	$(BIN)/liftlock releases measure --into src/liftlock/knowledge/data/compatibility.json
 
 # Regenerate the pages that are made from the program itself.
 docs: $(STAMP)

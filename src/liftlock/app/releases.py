@@ -21,10 +21,12 @@ import msgspec
 from liftlock import clock, files
 from liftlock.effects import side_effect
 from liftlock.errors import CommandFailed, ReleaseError, UsageError
+from liftlock.knowledge import stops
 from liftlock.knowledge.catalogue import INDEX, Catalogue, Contents, load
 from liftlock.knowledge.catalogue_coding import FORMAT, encode, to_bytes
 from liftlock.knowledge.extract.facts import SECTIONS, Fact, Facts
 from liftlock.knowledge.extract.release import EXTRACTOR, Reader
+from liftlock.knowledge.stops import Stop
 from liftlock.model.codec import Value, to_json
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.release import JumpKind, Release
@@ -241,7 +243,7 @@ class Way(Value, frozen=True):
     source: Release
     target: Release
     kind: JumpKind
-    stops: tuple[Release, ...]
+    stops: tuple[Stop, ...]
     why: str
     python: str
     migrations: tuple[Migration, ...]
@@ -255,20 +257,22 @@ def way(catalogue: Catalogue, source: Release, target: Release) -> Way:
             hint="`liftlock rollback` returns to the release before an upgrade, from its snapshot.",
         )
     jump = catalogue.jump(source, target)
+    needed = stops.between(jump.source, jump.target)
     migrations = tuple(
-        _migration(catalogue, name, revision, target)
+        migration(catalogue, name, revision, target)
         for name, revisions in (("tracking", jump.tracking), ("auth", jump.auth))
         for revision in revisions
     )
     floors = catalogue.python(source), catalogue.python(target)
     return Way(
-        source=jump.source, target=jump.target, kind=jump.kind, stops=(), migrations=migrations,
-        why="every release carries the whole line of migrations, so no release in between is needed",
+        source=jump.source, target=jump.target, kind=jump.kind, stops=needed, migrations=migrations,
+        why="; ".join(f"{stop.at}: {stop.reason}" for stop in needed) or stops.NONE,
         python="" if floors[0] == floors[1] else f"{floors[0] or 'not declared'} becomes {floors[1] or 'not declared'}",
     )  # fmt: skip
 
 
-def _migration(catalogue: Catalogue, chain: str, revision: str, target: Release) -> Migration:
+def migration(catalogue: Catalogue, chain: str, revision: str, target: Release) -> Migration:
+    """A revision of one chain as the target has it. Raises ReleaseError for a release the catalogue does not know."""
     fact = catalogue.fact(chain, revision, target)
     assert fact is not None
     title = Path(fact.source).stem.removeprefix(f"{revision}_").replace("_", " ")

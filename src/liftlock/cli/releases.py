@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from liftlock.cli.common import emit, json_option, progress, say
+from liftlock.cli.releases_compat import compat, measure
 
 if TYPE_CHECKING:
     from liftlock.knowledge.catalogue import Catalogue
@@ -31,8 +32,13 @@ def command() -> None:
       liftlock releases diff 2.9.2 3.17.2 --breaking
       liftlock releases path 2.9.2 3.17.2
       liftlock releases refresh
+      liftlock releases compat --client 2.9.2 --detail
       liftlock releases build 3.17.2
     """
+
+
+command.add_command(compat)
+command.add_command(measure)
 
 
 def _catalogue() -> Catalogue:
@@ -185,7 +191,7 @@ def path(before: str, after: str, as_json: bool) -> None:
         emit(found)
         return
     say(f"MLflow {found.source} to {found.target}: {found.kind.value}")
-    say(f"stops: {', '.join(map(str, found.stops)) or 'none'} ({found.why})")
+    say(f"stops: {', '.join(stop.at for stop in found.stops) or 'none'} ({found.why})")
     if found.python:
         say(f"Python: {found.python}")
     rows = [(each.chain, each.revision, str(each.release), each.title) for each in found.migrations]

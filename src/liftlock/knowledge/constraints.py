@@ -78,6 +78,11 @@ def constraints(release: Release) -> tuple[str, ...]:
     return tuple(entry.requirement for entry in _data().constraint if _matches(entry.releases, release))
 
 
+def traps(release: Release) -> tuple[Constraint, ...]:
+    """The same bounds with their reasons."""
+    return tuple(entry for entry in _data().constraint if _matches(entry.releases, release))
+
+
 def undeclared(release: Release) -> tuple[str, ...]:
     """Requirements to install although the release does not declare them, such as `setuptools<81`."""
     return tuple(

@@ -9,8 +9,11 @@ from liftlock.model.uri import Engine
     ("version", "bounds", "added"),
     [
         ("1.30.1", ("sqlalchemy<2.1", "setuptools<81"), ("setuptools<81",)),
-        ("2.15.1", ("sqlalchemy<2.1", "setuptools<81"), ("setuptools<81",)),
-        ("2.16.2", ("sqlalchemy<2.1",), ()),
+        ("2.13.2", ("sqlalchemy<2.1", "setuptools<81"), ("setuptools<81",)),
+        ("2.15.1", ("sqlalchemy<2.1", "setuptools<81", "opentelemetry-sdk<1.45"), ("setuptools<81",)),
+        ("2.16.2", ("sqlalchemy<2.1", "opentelemetry-sdk<1.45"), ()),
+        ("3.3.2", ("sqlalchemy<2.1", "opentelemetry-sdk<1.45"), ()),
+        ("3.4.0", ("sqlalchemy<2.1",), ()),
         ("3.8.1", ("sqlalchemy<2.1",), ()),
         ("3.9.0", (), ()),
         ("9.0.0", (), ()),

@@ -1,0 +1,297 @@
+"""A plan report as a document: what a person reads before saying yes, most important first. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from liftlock.knowledge.advisories import State as Open
+from liftlock.knowledge.breaks import Break
+from liftlock.knowledge.compatibility import Judgement, State
+from liftlock.knowledge.fates import Fate
+from liftlock.model.plan import Plan, Reversibility
+from liftlock.report.document import Block, Bullets, Document, Rows, Section, Table, listed
+from liftlock.report.plan_content import Level, LineState, Migration, PlanReport
+from liftlock.report.text import estimate, size
+
+_TONES = {State.WORKS: "good", State.BREAKS: "bad", State.UNKNOWN: "warn"}
+_BACK = {
+    Reversibility.UNDO: "undone",
+    Reversibility.RESTORE: "snapshot restored",
+    Reversibility.NONE: "none",
+}
+_LEVELS = {Level.LOW: "low", Level.MEDIUM: "medium", Level.HIGH: "high"}
+
+
+def document(report: PlanReport) -> Document:
+    """All sections; one that has nothing to say says so."""
+    plan = report.plan
+    sections = [
+        _strategy(report), _steps(plan), _risks(report), _migrations(report), _breaks(report), _behaviours(report),
+        _line(report), _clients(report), _advisories(report), _needs(report), _features(report),
+        Section("Checks left to a person", (Bullets(report.checks, boxes=True),)),
+        Section("Not known", (Bullets(report.unknown) if report.unknown else "Everything asked could be told.",)),
+    ]  # fmt: skip
+    return Document(
+        title=f"Upgrade of {plan.deployment_name}: MLflow {plan.jump.source} to {plan.jump.target}",
+        lead=(_summary(report),), sections=tuple(sections),
+        foot=f"{plan.id}, made {report.made_at:%Y-%m-%d %H:%M} UTC by liftlock; catalogue of {report.catalogue}, "
+        f"compatibility measured {report.measured}, advisories as of {report.advisories.as_of}. Times are rehearsed "
+        "(measured on a copy of this deployment), computed (from rates measured elsewhere) or unknown.",
+    )  # fmt: skip
+
+
+def _summary(report: PlanReport) -> Table:
+    plan, rows = report.plan, Rows(("question", "answer"))
+    heaviest = max((risk.weight for risk in report.risks), default=1)
+    level = "high" if heaviest >= 6 else "medium" if heaviest >= 3 else "low"
+    rows.add("What kind of jump is it?", f"{plan.jump.kind.value}, {len(report.migrations)} database migrations")
+    rows.add("How is it done?", f"`{plan.strategy.value}`; writes are held for {estimate(plan.window)}")
+    rows.add("Is there a way back?", _way_back(plan))
+    if report.used is None:
+        rows.add("Does our code break?", f"not known: no scan was given; {len(report.breaks)} changes break something",
+                 tone="warn")  # fmt: skip
+    else:
+        broken = [each for each in report.used if each.verdict == "breaks"]
+        rows.add("Does our code break?", f"{len(broken)} names it uses break, in {sum(e.count for e in broken)} places",
+                 tone="bad" if broken else "good")  # fmt: skip
+    rows.add("Do clients break?", _clients_said(report), tone=_clients_tone(report))
+    counts = {what: sum(row.change == what for row in report.advisories.rows) for what in ("fixed", "left", "gained")}
+    rows.add("Is it safer afterwards?", f"{counts['fixed']} known flaws fixed, {counts['left']} left, "
+             f"{counts['gained']} gained")  # fmt: skip
+    rows.add("How risky is it?", f"{level}: {report.risks[0].what}" if report.risks else level,
+             tone={"high": "bad", "medium": "warn", "low": "good"}[level])  # fmt: skip
+    return rows.table("Summary")
+
+
+def _way_back(plan: Plan) -> str:
+    if plan.point_of_no_return.startswith("none"):
+        return plan.point_of_no_return.removeprefix("none: ")
+    return (
+        f"up to `{plan.point_of_no_return}` everything is put back by itself; afterwards `liftlock rollback`, "
+        "until `liftlock finalize`"
+    )
+
+
+def _clients_said(report: PlanReport) -> str:
+    if report.fates is None:
+        return "not known: no access log was given"
+    counts = {state: sum(fate.state is state for fate in report.fates) for state in State}
+    return f"{counts[State.BREAKS]} break, {counts[State.UNKNOWN]} unknown, {counts[State.WORKS]} work (kinds seen)"
+
+
+def _clients_tone(report: PlanReport) -> str:
+    states = {fate.state for fate in report.fates or ()}
+    return "bad" if State.BREAKS in states else "warn" if State.UNKNOWN in states or not states else "good"
+
+
+def _strategy(report: PlanReport) -> Section:
+    plan = report.plan
+    reasons = [*plan.reasons, *(f"not `{name}`: {reason}" for name, reason in plan.not_offered.items())]
+    stops = listed([stop.at for stop in report.stops], 9) or "none"
+    path = f"Stops on the way: {stops} ({report.why_stops})."
+    return Section(f"Strategy: {plan.strategy.value}", (Bullets(tuple(reasons)), path))
+
+
+def _steps(plan: Plan) -> Section:
+    rows = Rows(("#", "step", "writes", "if it fails", "takes"))
+    for number, step in enumerate(plan.steps, 1):
+        rows.add(
+            str(number), step.title, "held" if step.holds_writes else "open", _BACK[step.reversibility],
+            estimate(step.estimate), tone="warn" if step.holds_writes else "",
+        )  # fmt: skip
+    return Section(
+        "Steps and the way back",
+        (
+            rows.table("Steps in order"),
+            f"Writes are held for {estimate(plan.window)}. Point of no return: `{plan.point_of_no_return}`.",
+        ),
+    )
+
+
+def _risks(report: PlanReport) -> Section:
+    rows = Rows(("risk", "likelihood", "impact", "because", "what is done about it"))
+    for risk in report.risks:
+        tone = "bad" if risk.weight >= 6 else "warn" if risk.weight >= 3 else ""
+        rows.add(risk.what, _LEVELS[risk.likelihood], _LEVELS[risk.impact], risk.because, risk.answer, tone=tone)
+    return Section("Risks", (rows.table("Risks, heaviest first"),))
+
+
+def _migrations(report: PlanReport) -> Section:
+    if not report.migrations:
+        return Section("Database migrations", ("None: both releases use the same schema.",))
+    rows = Rows(("database", "revision", "first in", "migration", "rows it touches here", "takes"))
+    plain = 0
+    for each in report.migrations:
+        if not (each.rows or each.rewrites or each.drops):
+            plain += 1
+            continue
+        rows.add(each.role.value, f"`{each.revision}`", each.release or "unknown", _said(each), _touched(each),
+                 estimate(each.seconds), tone="warn" if each.rewrites or each.drops else "")  # fmt: skip
+    blocks: list[Block] = [rows.table("Migrations that touch rows of this deployment, or may change old rows")]
+    if not rows.rows:
+        blocks = []
+    if plain:
+        names = [each.revision for each in report.migrations if not (each.rows or each.rewrites or each.drops)]
+        blocks.append(f"{plain} more only add tables, columns or indexes where there are no rows: {listed(names, 60)}.")
+    for step in report.plan.steps:
+        if step.name.startswith("migrate-"):
+            role = step.name.removeprefix("migrate-")
+            blocks.append(f"All of the {role} database together: {estimate(step.estimate)}.")
+    return Section("Database migrations", tuple(blocks))
+
+
+def _said(each: Migration) -> str:
+    said = [each.title, *(f"`{table}`: {why}" for table, why in each.rewrites.items())]
+    said += [f"drops {', '.join(f'`{table}.{column}`' for column in columns)}" for table, columns in each.drops.items()]
+    return "; ".join(said)
+
+
+def _touched(each: Migration) -> str:
+    return ", ".join(f"{count:,} of `{table}`" for table, count in each.rows.items()) or "none here"
+
+
+def _breaks(report: PlanReport) -> Section:
+    blocks: list[Block] = []
+    if report.used is not None:
+        rows = Rows(("what", "verdict", "since", "places", "where", "instead"))
+        for each in report.used:
+            where = listed([f"`{place}`" for place in each.places], 5)
+            more = f" and {each.count - len(each.places)} more" if each.count > len(each.places) else ""
+            rows.add(f"`{each.symbol}`", each.verdict, each.changed_in or "-", str(each.count), where + more,
+                     each.replacement or each.message, tone="bad" if each.verdict == "breaks" else "warn")  # fmt: skip
+        blocks.append(
+            rows.table("Used in the scanned code") if report.used else "The scanned code uses nothing that breaks."
+        )
+    unused = _not_found(report)
+    if unused:
+        title = "Known breaking changes" + (" the scan did not find used" if report.used is not None else "")
+        rows = Rows(("name", "gone in", "effect", "instead"))
+        for entry in unused:
+            rows.add(f"`{entry.path}{_parameters(entry)}`", entry.removed, entry.effect.value, entry.replacement)
+        blocks.append(rows.table(title))
+    counts = [
+        f"{name} " + ", ".join(f"{count} {what}" for what, count in sorted(what_counts.items()))
+        for name, what_counts in report.changes.items()
+    ]
+    if counts:
+        plan = report.plan
+        blocks.append(
+            f"All differences between the releases: {'; '.join(counts)} (`liftlock releases diff {plan.jump.source} "
+            f"{plan.jump.target}`)."
+        )
+    return Section("Breaking changes", tuple(blocks) or ("None are known.",))
+
+
+def _not_found(report: PlanReport) -> list[Break]:
+    used = {each.symbol for each in report.used or ()}
+    return [entry for entry in report.breaks if entry.path not in used]
+
+
+def _parameters(entry: Break) -> str:
+    return f"({', '.join(f'{name}=' for name in entry.parameters)})" if entry.parameters else ""
+
+
+def _behaviours(report: PlanReport) -> Section:
+    rows = Rows(("since", "side", "what changes", "what to do"))
+    for each in report.behaviours:
+        rows.add(each.since, each.who.value, each.title, each.action)
+    return Section(
+        "What behaves otherwise", (rows.table("Changes an operator notices"),) if rows.rows else ("Nothing known.",)
+    )
+
+
+def _line(report: PlanReport) -> Section:
+    rows = Rows(("option or variable", "with the new release"))
+    for each in report.line:
+        tone = {LineState.GONE: "bad", LineState.FOREIGN: "warn"}.get(each.state, "")
+        rows.add(f"`{each.word}`", each.state.value, tone=tone)
+    blocks: list[Block] = [rows.table("What this deployment sets")]
+    if report.defaults:
+        other = Rows(("option or variable", "default before", "default after"))
+        for each in report.defaults:
+            other.add(f"`{each.word}`", f"`{each.before}`", f"`{each.after}`")
+        blocks.append(other.table("Not set here, and the default becomes another one"))
+    if report.new_options:
+        blocks.append(f"New options of `mlflow server`: {listed([f'`{each}`' for each in report.new_options], 30)}.")
+    return Section("This server's own command line", tuple(blocks))
+
+
+def _clients(report: PlanReport) -> Section:
+    plan = report.plan
+    blocks: list[Block] = ["Upgrade the server first, then the clients."]
+    if report.fates is None:
+        blocks.append("No traffic was looked at.")
+    elif report.fates:
+        blocks.append(clients_table(report.fates, f"Clients seen, with MLflow {plan.jump.target}"))
+    blocks.append(_judged(report.old_clients, f"Clients with the new server, {plan.jump.target}"))
+    blocks.append(
+        _judged(report.new_clients, f"After a rollback: newer clients with the old server, {plan.jump.source}")
+    )
+    return Section("Clients", tuple(blocks))
+
+
+def clients_table(fates: tuple[Fate, ...], caption: str) -> Table:
+    """What becomes of each client that was seen."""
+    rows = Rows(("client", "requests", "writes", "hosts", "last seen", "becomes", "what fails", "evidence"))
+    for fate in fates:
+        seen = fate.seen
+        fails = listed([f"`{each}`" for each in fate.gone] + list(fate.broken), 4)
+        if fate.already:
+            fails += f" ({len(fate.already)} of them fail today already)"
+        rows.add(f"{seen.kind} {seen.version}".strip(), str(seen.requests), str(seen.writes), str(seen.peers),
+                 day(seen.last), fate.state.value, fails or "-", fate.evidence, tone=_TONES[fate.state])  # fmt: skip
+    return rows.table(caption)
+
+
+def _judged(found: tuple[Judgement, ...], caption: str) -> Table:
+    rows = Rows(("client", "state", "what fails", "evidence"))
+    for each in found:
+        rows.add(str(each.client), each.state.value, listed(list(each.broken), 6) or "-", each.evidence,
+                 tone=_TONES[each.state])  # fmt: skip
+    return rows.table(caption)
+
+
+def day(moment: float) -> str:
+    """A time in seconds since 1970 as `2026-11-21 15:30`, UTC."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M") if moment else "not logged"
+
+
+def _advisories(report: PlanReport) -> Section:
+    blocks: list[Block] = []
+    for change, said in (("gained", "Gained"), ("left", "Left"), ("fixed", "Fixed")):
+        mine = [row for row in report.advisories.rows if row.change == change]
+        if not mine:
+            blocks.append(f"{said}: none.")
+            continue
+        rows = Rows(("advisory", "what", "here before", "here after", "fixed in the old line"))
+        for row in mine:
+            fix = str(row.fix_in_line) if row.fix_in_line else "no" if row.advisory.affected else "unknown"
+            tone = "bad" if row.after.state is Open.EXPOSED else "warn" if row.after.state is Open.UNKNOWN else ""
+            rows.add(row.advisory.id, row.advisory.title, row.before.state.value, row.after.state.value, fix, tone=tone)
+        blocks.append(rows.table(f"{said} ({len(mine)})"))
+    return Section("Known flaws", tuple(blocks))
+
+
+def _needs(report: PlanReport) -> Section:
+    rows = Rows(("what", "there", "wanted", "enough"))
+    for floor in report.floors:
+        met = {True: "yes", False: "no", None: "unknown"}[floor.met]
+        wanted = f"{floor.want} ({floor.reason})" if floor.reason else floor.want
+        rows.add(floor.what, floor.have or "-", wanted, met, tone="" if floor.met else "warn")
+    for room in report.room:
+        enough = room.free >= room.needed * 2.5
+        rows.add(f"disk of `{room.path}`", f"{size(room.free)} free", f"2.5 times {size(room.needed)}",
+                 "yes" if enough else "no", tone="" if enough else "bad")  # fmt: skip
+    blocks: list[Block] = [rows.table("Python, packages and disk")]
+    if report.dependencies:
+        blocks.append(f"Required packages that are new or bound otherwise: {listed(list(report.dependencies), 40)}.")
+    return Section("What it needs", tuple(blocks))
+
+
+def _features(report: PlanReport) -> Section:
+    if not report.features:
+        return Section("New and worth taking", ("Nothing for what this deployment uses.",))
+    rows = Rows(("since", "what", "first step"))
+    for each in report.features:
+        rows.add(each.since, each.title, each.how)
+    return Section("New and worth taking", (rows.table("New features for what this deployment uses"),))
