@@ -92,8 +92,6 @@ def install(connection: Connection, patience: float) -> None:
     """Put log and triggers on all tables, one table after the other, and see every older writer out."""
     deadline = clock.monotonic() + patience
     relations = read_relations(connection)
-    if captured(connection, relations):
-        return
     ensure_schema(connection)
     connection.execute(f"DELETE FROM {LIFTLOCK}.state WHERE name = %s".encode(), (_CAPTURED,))
     for relation in logged(relations).values():
@@ -144,10 +142,7 @@ def _install_table(connection: Connection, relation: Relation) -> None:
 def _body(relation: Relation) -> sql.Composed:
     key = sql.SQL(", ").join(map(sql.Identifier, relation.key))
     named = sql.SQL(", ").join(sql.Identifier(f"k{place}") for place in range(len(relation.key)))
-    if not relation.key:
-        whole = sql.SQL("INSERT INTO {} DEFAULT VALUES;").format(relation.log)
-        return sql.SQL("BEGIN {} RETURN NULL; END").format(whole)
-    rows = sql.SQL(
+    return sql.SQL(
         """BEGIN
   IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
     INSERT INTO {log} ({named}) SELECT {key} FROM liftlock_new;
@@ -160,8 +155,7 @@ def _body(relation: Relation) -> sql.Composed:
   END IF;
   RETURN NULL;
 END"""
-    )
-    return rows.format(log=relation.log, named=named, key=key)
+    ).format(log=relation.log, named=named, key=key)
 
 
 def _wait_for_writers(connection: Connection, deadline: float) -> None:

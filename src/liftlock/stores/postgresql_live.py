@@ -47,6 +47,10 @@ class PostgresqlLive:
 
     def capture(self, *, patience: float = 20.0) -> None:
         """Put triggers on one table after the other, each in short tries."""
+        if self.captured():
+            return
+        if found := self.obstacles(applying=False):
+            raise StoreError(f"changes cannot be captured: {found[0]}")
         with session(self._uri) as connection:
             capture.install(connection, patience)
 

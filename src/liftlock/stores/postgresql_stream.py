@@ -9,9 +9,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import Lock
 
 from psycopg import sql
@@ -98,32 +99,37 @@ def _run_section(programs: tools.Tools, archive: Path, section: str, target: Sto
 def _copy_rows(source: StoreUri, target: StoreUri, exported: str, found: list[Table], observer: Observer) -> None:
     total = sum(table.bytes for table in found)
     done = 0
+    waiting: SimpleQueue[Table] = SimpleQueue()
+    for table in found:
+        waiting.put(table)
     lock = Lock()
 
-    def copy(table: Table) -> None:
+    def work() -> None:
         nonlocal done
-        columns = sql.SQL(", ").join(
-            sql.Identifier(column) for column in table.columns if column not in table.generated
-        )
-        what = sql.SQL("{} ({})").format(table.identifier, columns)
-        with (
-            session(source) as reading,
-            session(target) as writing,
-            snapshot_transaction(reading, exported),
-        ):
+        with session(source) as reading, session(target) as writing, snapshot_transaction(reading, exported):
             writing.execute(_SETTINGS.encode())
-            with (
-                reading.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(what)) as rows,
-                writing.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(what)) as copied,
-            ):
-                for block in gathered(rows):
-                    copied.write(block)
-        with lock:
-            done += table.bytes
-            observer(Progress(work="copy", done=done, total=total, unit="bytes"))
+            with suppress(Empty):
+                while True:
+                    table = waiting.get_nowait()
+                    _copy_table(reading, writing, table)
+                    with lock:
+                        done += table.bytes
+                        observer(Progress(work="copy", done=done, total=total, unit="bytes"))
 
     with ThreadPoolExecutor(JOBS) as pool:
-        list(pool.map(copy, found))
+        for worker in [pool.submit(work) for _ in range(JOBS)]:
+            worker.result()
+
+
+def _copy_table(reading: Connection, writing: Connection, table: Table) -> None:
+    columns = sql.SQL(", ").join(sql.Identifier(column) for column in table.columns if column not in table.generated)
+    what = sql.SQL("{} ({})").format(table.identifier, columns)
+    with (
+        reading.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(what)) as rows,
+        writing.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(what)) as copied,
+    ):
+        for block in gathered(rows):
+            copied.write(block)
 
 
 def _set_sequences(connection: Connection, target: StoreUri) -> None:

@@ -161,9 +161,9 @@ def read_log(
             continue
         places, ids, *keys = zip(*entries, strict=True)
         token[relation.oid] = (list(places), list(ids))
-        found = frozenset(zip(*keys, strict=True)) if keys else frozenset()
+        found = frozenset(zip(*keys, strict=True))
         marks = {key for key in found if key[0] is None}
-        if marks or not relation.key:
+        if marks:
             whole.add(name)
         if found - marks:
             changed[name] = found - marks
