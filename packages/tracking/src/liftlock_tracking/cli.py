@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -19,6 +20,8 @@ from typing import Any, Optional
 
 from liftlock_tracking import __version__, settings
 from liftlock_tracking.settings import PREFIX, SWITCHES, Settings, SettingsError
+
+SERVICE_EVERY = 2.0
 
 
 def main(argv: Optional[list[str]] = None) -> int:
@@ -94,7 +97,7 @@ def describe(folder: Path, *, ids: bool = False) -> dict[str, Any]:
     notes = state.notes() if known else {}
     quarantine = folder / "quarantine"
     facts: dict[str, Any] = {
-        "server": server(folder),
+        "server": bare(server(folder)),
         "folder": str(folder),
         "waiting_calls": calls,
         "waiting_bytes": waiting,
@@ -123,6 +126,11 @@ def server(folder: Path) -> str:
         return (folder / "server").read_text(encoding="utf-8").strip()
     except OSError:
         return ""
+
+
+def bare(uri: str) -> str:
+    """A URI as it may be shown: without a user and password that somebody wrote into it."""
+    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def phase() -> str:
@@ -199,25 +207,26 @@ def _ship(given: argparse.Namespace) -> int:
     if given.service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: stop.append(received))
-    status = 0
+    said: dict[Path, str] = {}
     while True:
         status = 0
         for folder in spools():
             if not server(folder):
                 continue
             calls, left, reason = drain(_settings(folder), seconds=given.seconds)
-            if calls or reason or not given.service:
-                print(
-                    f"{server(folder)}: {calls} calls sent, {left} files left" + (f" ({reason})" if reason else ""),
-                    flush=True,
-                )
+            if calls or not given.service or reason != said.get(folder, ""):
+                # A service says a reason once, not every two seconds of an outage.
+                why = f" ({reason})" if reason else ""
+                print(f"{bare(server(folder))}: {calls} calls sent, {left} files left{why}", flush=True)
+            said[folder] = reason
             status |= bool(reason)
         if not given.service or stop:
             return status
-        for _ in range(20):
+        deadline = time.monotonic() + SERVICE_EVERY
+        while time.monotonic() < deadline:
             if stop:
                 return status
-            time.sleep(0.1)
+            time.sleep(0.05)
 
 
 # --- find out what is wrong ----------------------------------------------------------------------------------
@@ -255,7 +264,7 @@ def _purge(given: argparse.Namespace) -> int:
         state = State(folder)
         count = state.clear_rejected() if (folder / "state.sqlite").exists() else 0
         shutil.rmtree(folder / "quarantine", ignore_errors=True)
-        print(f"{server(folder) or folder}: {count} refused calls thrown away")
+        print(f"{bare(server(folder)) or folder}: {count} refused calls thrown away")
         if given.everything:
             kept = 0
             for path in segment_files(folder):

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from liftlock_tracking import settings
 from liftlock_tracking.settings import ENABLE_TRACKING, ENV_FILE, PREFIX, SWITCHES, SettingsError
 
+ISOLATED_SECONDS = 120
 Result = tuple[str, Optional[bool], str, str]
 
 _ISOLATED = """
@@ -165,13 +166,13 @@ def _isolation() -> Result:
                 env=env,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=ISOLATED_SECONDS,
             )
         except subprocess.TimeoutExpired:
             return (
                 "isolation",
                 False,
-                "with tracking off the test did not end within 120 s",
+                f"with tracking off the test did not end within {ISOLATED_SECONDS} s",
                 "run it by hand with MLFLOW_ENABLE_TRACKING=false",
             )
     if done.returncode:
