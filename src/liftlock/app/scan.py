@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec.structs import replace
 from packaging.version import Version
 
 from liftlock import files
@@ -19,9 +20,14 @@ from liftlock.knowledge.catalogue import Catalogue
 from liftlock.model.progress import Observer, silent
 from liftlock.model.release import Release
 from liftlock.scan import run
+from liftlock.scan import unused as unused_of
 from liftlock.scan.fix import Fixed, prepare
-from liftlock.scan.model import ScanFinding, ScanResult, Verdict
+from liftlock.scan.model import Confidence, ScanFinding, ScanResult, Surface, Verdict
 from liftlock.scan.suppress import fingerprint, matches
+from liftlock.scan.surfaces import kind_of
+from liftlock.scan.unused import Friend, Unused
+
+PARTIAL = "LL901"
 
 _PIN = re.compile(
     r"(?<![\w./@-])mlflow(?:-skinny)?\s*(?:\[[^\]\n]*\])?\s*(?:===?|~=|>=|=|\^)\s*\"?v?(?P<version>\d+\.\d+(?:\.\d+)?)"
@@ -126,6 +132,39 @@ def fixes(scanned: Scanned, *, unsafe: bool) -> list[tuple[Path, Fixed]]:
     return found
 
 
+def unused(scanned: Scanned) -> tuple[tuple[Unused, ...], tuple[Friend, ...]]:
+    """Breaking changes the tree does not use, and words in it that only look like a use."""
+    result = scanned.result
+    source, target = Release(version=result.source), Release(version=result.target)
+    return (
+        unused_of.unused(result.findings, source, target),
+        unused_of.friends(scanned.roots, result.findings, source, target),
+    )
+
+
+def with_partial(scanned: Scanned) -> ScanResult:
+    """The result with a finding LL901 for each file that was not seen whole, for outputs that are only a list."""
+    result = scanned.result
+    if scanned.settings.select and not matches(PARTIAL, scanned.settings.select):
+        return result
+    if matches(PARTIAL, scanned.settings.ignore):
+        return result
+    partial = tuple(
+        ScanFinding(
+            code=PARTIAL, verdict=Verdict.PARTIAL, confidence=Confidence.CERTAIN, path=path, line=1, column=1,
+            end_line=1, end_column=1, symbol=path, surface=_surface(path), changed_in="", replacement="",
+            fixable=False, message=reason,
+        )
+        for path, reason in result.skipped.items()
+    )  # fmt: skip
+    return replace(result, findings=(*result.findings, *partial))
+
+
+def _surface(path: str) -> Surface:
+    kind = kind_of(path)
+    return Surface(kind.value) if kind is not None else Surface.DOCS
+
+
 def write_baseline(scanned: Scanned, path: Path) -> int:
     """Write the findings of a scan as answered; how many there are."""
     known = sorted({fingerprint(each) for each in scanned.result.findings})
@@ -144,11 +183,7 @@ def _without_known(scanned: Scanned) -> None:
         raise UsageError(f"{scanned.baseline} is no baseline of a scan") from None
     kept = tuple(each for each in scanned.result.findings if fingerprint(each) not in known)
     scanned.known = len(scanned.result.findings) - len(kept)
-    result = scanned.result
-    scanned.result = ScanResult(
-        source=result.source, target=result.target, findings=kept, files=result.files, scanned=result.scanned,
-        skipped=result.skipped, suppressed=result.suppressed + scanned.known,
-    )  # fmt: skip
+    scanned.result = replace(scanned.result, findings=kept, suppressed=scanned.result.suppressed + scanned.known)
 
 
 def _settings(root: Path, given: Options) -> Options:
@@ -204,4 +239,4 @@ def _source(catalogue: Catalogue, roots: Sequence[Path], given: str) -> tuple[Re
     )
 
 
-__all__ = ["Options", "Scanned", "fixes", "matches", "scan", "write_baseline"]
+__all__ = ["Options", "Scanned", "fixes", "matches", "scan", "unused", "with_partial", "write_baseline"]

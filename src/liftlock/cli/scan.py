@@ -83,7 +83,7 @@ def command(
     if output is not None:
         output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
     elif form == "json":
-        emit([_as_json(each) for each in scanned.result.findings])
+        emit(_as_json(scanned))
     else:
         say(text.rstrip("\n"))
     return 1 if scanned.failing else 0
@@ -93,26 +93,30 @@ def _codes(given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(code.strip() for text in given for code in text.split(",") if code.strip())
 
 
-def _as_json(finding: Any) -> dict[str, Any]:
+def _as_json(scanned: Scanned) -> list[dict[str, Any]]:
+    """The findings, and a `partial` one for each file that was not seen whole."""
+    from liftlock.app.scan import with_partial
     from liftlock.model.codec import to_builtins
 
-    whole = to_builtins(finding)
-    return {name: whole[name] for name in _FIELDS}
+    found = [to_builtins(each) for each in with_partial(scanned).findings]
+    return [{name: each[name] for name in _FIELDS} for each in found]
 
 
 def _rendered(scanned: Scanned, form: str) -> str:
     import json
 
     if form == "json":
-        return json.dumps([_as_json(each) for each in scanned.result.findings], indent=2)
+        return json.dumps(_as_json(scanned), indent=2)
     if form == "sarif":
+        from liftlock.app.scan import with_partial
         from liftlock.report import sarif
 
-        return json.dumps(sarif.render(scanned.result), indent=2)
+        return json.dumps(sarif.render(with_partial(scanned)), indent=2)
     if form == "markdown":
+        from liftlock.app import scan as app
         from liftlock.report import markdown_scan
 
-        return markdown_scan.render(scanned.result)
+        return markdown_scan.render(scanned.result, *app.unused(scanned))
     if form == "html":
         from liftlock.report import html_scan
 

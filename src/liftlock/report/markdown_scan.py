@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from liftlock.scan.model import ScanFinding, ScanResult, Verdict
+from liftlock.scan.unused import Friend, Unused
 
 _USED = {
     Verdict.BROKEN: "broken already", Verdict.BREAKS: "breaks", Verdict.BEHAVIOUR: "changes behaviour",
@@ -13,8 +14,8 @@ _USED = {
 _PLACES = 5
 
 
-def render(result: ScanResult, unused: Iterable[str] = ()) -> str:
-    """The table. `unused` are breaking changes between the releases that the tree does not use."""
+def render(result: ScanResult, unused: Iterable[Unused] = (), friends: Iterable[Friend] = ()) -> str:
+    """The table: changes the tree uses, then those it does not; and words that only look like a use."""
     lines = [f"# MLflow {result.source} to {result.target}", ""]
     lines += ["| Change | Used | Since | Where | Action |", "|---|---|---|---|---|"]
     for symbol, found in _by_symbol(result.findings).items():
@@ -26,8 +27,15 @@ def render(result: ScanResult, unused: Iterable[str] = ()) -> str:
         lines.append(
             f"| `{_cell(symbol)}` | yes, {_USED[first.verdict]} | {since} | {places} | {_cell(first.replacement)} |"
         )
-    lines += [f"| `{_cell(symbol)}` | no | | | none |" for symbol in unused]
+    lines += [f"| `{_cell(each.symbol)}` | no | {each.since} | | none |" for each in unused]
     lines += ["", f"{result.scanned} of {result.files} files mention MLflow."]
+    apart = [
+        f"- `{each.word}`: {each.count} line{'s' if each.count != 1 else ''}, first "
+        + ", ".join(f"`{place}`" for place in each.places)
+        for each in friends
+    ]
+    if apart:
+        lines += ["", "False friends, words of a change in code that is no use of it:", "", *apart]
     if result.skipped:
         lines += ["", "Not seen whole:", ""]
         lines += [f"- `{path}`: {reason}" for path, reason in result.skipped.items()]

@@ -8,6 +8,7 @@ from liftlock.scan.rules.registry import RULES
 FAMILIES = {
     "LL1": "Python names", "LL2": "Python arguments", "LL3": "Command line", "LL4": "REST endpoints",
     "LL5": "Environment variables", "LL6": "Requirements", "LL7": "Saved models", "LL8": "Behaviour that no name shows",
+    "LL9": "What could not be seen",
 }  # fmt: skip
 
 
@@ -68,6 +69,9 @@ CODES = (
     Code(code="LL701", title="A saved model of a removed flavor", before="flavors: {mleap: ...}",
          after="save the model again with a flavor the target has", text="The target cannot load it natively."),
     *(rule.code for rule in RULES),
+    Code(code="LL901", title="A file that was not seen whole", before="print 'a line of Python 2'",
+         after="look at the file yourself", text="Lines that could not be parsed were left out, or the file is too "
+         "large or not readable. Only in --json and SARIF; the other reports list such files at the end."),
 )  # fmt: skip
 
 

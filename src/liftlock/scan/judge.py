@@ -157,7 +157,9 @@ class Judge:
             homes = {self.history.surface(number).canonical(owner) for number in range(len(self.history.releases))}
             prefixes = tuple(f"{home}." for home in homes if home)
             for key, changes in events.items() if prefixes else ():
-                if changes[0] <= self.history.new and key.startswith(prefixes) and not key.rpartition(".")[2].startswith("_"):
+                if changes[0] > self.history.new or not key.startswith(prefixes):
+                    continue
+                if not key.rpartition(".")[2].startswith("_"):
                     name = key.rpartition(".")[2]
                     if self.name(f"{owner}.{name}", member=True) is not None:
                         names.add(name)

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from liftlock.cli.main import main
+from tests.support.sarif import problems
 
 _USE = "import mlflow\nmlflow.list_experiments()\nmlflow.sklearn.log_model(1, 'm')\n"
 
@@ -45,6 +47,7 @@ def test_sarif_markdown_html(tree: Path, capsys: pytest.CaptureFixture[str]) -> 
     base = [str(tree), "--from", "2.9.2", "--to", "3.17.2", "--format"]
     document = json.loads(_run(capsys, *base, "sarif")[1])
     result = document["runs"][0]["results"][0]
+    assert problems(document) == []
     assert document["version"] == "2.1.0" and result["ruleId"] == "LL101" and result["level"] == "error"
     rules = document["runs"][0]["tool"]["driver"]["rules"]
     assert rules[result["ruleIndex"]]["id"] == "LL101"
@@ -52,6 +55,48 @@ def test_sarif_markdown_html(tree: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "| `mlflow.list_experiments` | yes, broken already | 2.0.1 | `a.py:2`" in _run(capsys, *base, "markdown")[1]
     page = _run(capsys, *base, "html")[1]
     assert "a.py:2:8" in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_files_seen_in_part_are_in_every_output(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "old ü.py").write_text("import mlflow\nmlflow.list_experiments()\nprint 'x'\n")
+    base = [str(tree), "--from", "2.9.2", "--to", "3.17.2"]
+    entries = json.loads(_run(capsys, *base, "--json")[1])
+    partial = [each for each in entries if each["verdict"] == "partial"]
+    assert [(each["code"], each["path"]) for each in partial] == [("LL901", "old ü.py")]
+    assert set(partial[0]) == set(entries[0]) and "in part" in partial[0]["message"]
+    document = json.loads(_run(capsys, *base, "--format", "sarif")[1])
+    assert problems(document) == []
+    assert document["runs"][0]["results"][-1]["level"] == "note"
+    assert "LL901" not in _run(capsys, *base, "--json", "--ignore", "LL9")[1]
+    assert "LL901" not in _run(capsys, *base, "--json", "--select", "LL1")[1]
+    for form in ("text", "markdown", "html"):
+        out = _run(capsys, *base, "--format", form)[1]
+        assert "old ü.py" in out and "LL901" not in out
+
+
+def test_a_damaged_sarif_document_is_seen() -> None:
+    driver = {"tool": {"driver": {"name": "x"}}}
+    assert problems({"version": "2.1.0", "runs": [driver]}) == []
+    damaged: list[dict[str, Any]] = [
+        {},
+        {"tool": {"driver": {}}},
+        driver | {"result": []},
+        driver | {"results": [{"ruleId": "x"}]},
+    ]
+    for run in damaged:
+        assert problems({"version": "2.1.0", "runs": [run]})
+
+
+def test_markdown_says_what_is_not_used_and_what_only_looks_like_it(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / "b.py").write_text("import mlflow\nbaseline_model = f(custom_metrics=1)\nmlflow.gateway.query('x')\n")
+    (tree / "c.py").write_text("baseline_model = 1\n")
+    out = _run(capsys, str(tree), "--from", "2.9.2", "--to", "3.4.0", "--format", "markdown")[1]
+    assert "| `mlflow.evaluate(custom_metrics=)` | no | 3.0.0 |" in out
+    assert "| `mlflow.gateway.query` | yes, breaks | 3.0.0 |" in out and "| `mlflow.gateway.query` | no" not in out
+    assert "- `baseline_model`: 1 line, first `b.py:2`" in out and "c.py" not in out
+    assert "mlflow.diviner" not in out, "it goes in 3.7.0"
 
 
 @pytest.mark.parametrize(("words", "status"), [
@@ -113,9 +158,11 @@ def test_output_file(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_code_is_described() -> None:
     import re
 
+    from liftlock.app import scan as app
     from liftlock.scan.codes import CODES, page
 
     source = Path(__file__).parents[3] / "src" / "liftlock" / "scan"
     given = set(re.findall(r'"(LL\d{3})"', "".join(path.read_text() for path in source.rglob("*.py"))))
+    given |= {app.PARTIAL}
     assert given == {each.code for each in CODES}
     assert (source.parents[2] / "docs" / "reference" / "scan-codes.md").read_text(encoding="utf-8") == page()
