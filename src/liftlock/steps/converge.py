@@ -8,6 +8,7 @@ from liftlock.engine.interface import BaseStep, Context, Payload, Probe
 from liftlock.online.control import Control
 from liftlock.online.converge import Pace, converge
 from liftlock.online.flow import Flow
+from liftlock.online.translate import Translator
 
 Flows = Callable[[Context], tuple[Flow, ...]]
 
@@ -28,7 +29,11 @@ class Converge(BaseStep):
 
     def run(self, context: Context) -> None:
         """May take as long as people write quickly; can be paused."""
-        keys = converge(self.flows(context), self.pace(), self.control, observer=context.observer)
+        flows = self.flows(context)
+        for flow in flows:
+            if isinstance(flow.rules, Translator) and flow.rules.translation.whole:
+                flow.refresh()
+        keys = converge(flows, self.pace(), self.control, observer=context.observer)
         context.note(self.name, {"keys": keys})
 
     def result(self, context: Context) -> Payload:
