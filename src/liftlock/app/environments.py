@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from liftlock import clock, files
+from liftlock.app.notify import tell
 from liftlock.app.workspace import Workspace
 from liftlock.describe.config import Config
 from liftlock.describe.sections import EarlierSection, EnvironmentsSection
@@ -21,7 +22,9 @@ from liftlock.model.codec import from_json, to_builtins, to_json
 from liftlock.model.evidence import CommandResult, Decision, DecisionKind
 from liftlock.model.finding import Finding, Outcome, blocking
 from liftlock.model.journal import RunKind, RunOutcome
+from liftlock.model.progress import Observer, silent
 from liftlock.model.release import Release
+from liftlock.notify.message import Event
 
 _GOOD = (RunOutcome.DONE.value, RunOutcome.FINALIZED.value)
 
@@ -72,12 +75,16 @@ def decide(
     if kind is not DecisionKind.THAW and kind is not DecisionKind.APPROVE and not reason:
         raise UsageError(f"{kind.value} needs a reason", hint='Give it with --reason "...".')
     who = f"{' '.join(by.split())}, recorded by {operator()}" if by.strip() else operator()
-    return Ledger(workspace.state).add(
+    made = Ledger(workspace.state).add(
         Decision(
             kind=kind, environment=section.name, release=release.version if release else "", by=who, at=clock.now(),
             reason=reason, until=until,
         )
     )  # fmt: skip
+    if kind in (DecisionKind.FREEZE, DecisionKind.THAW):
+        ends = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
+        tell(workspace, Event.FREEZE, f"{section.name}: {kind.value}{ends}: {reason or 'no reason given'}")
+    return made
 
 
 def gate(workspace: Workspace, release: Release) -> tuple[Finding, ...]:
@@ -105,26 +112,29 @@ def gate(workspace: Workspace, release: Release) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def enter(workspace: Workspace, release: Release) -> dict[str, Any]:
-    """Open the gate for an upgrade, for the journal: the decisions it rests on and what was asked.
+def enter(workspace: Workspace, release: Release, observer: Observer = silent) -> dict[str, Any]:
+    """Open the gate for an upgrade and tell that it begins: for the journal, the decisions it rests on, what was asked.
 
     Raises Refused when the gate is shut and nobody has gone past it with a reason since the last attempt.
     """
-    if workspace.config.environments is None:
-        return {}
+    section = workspace.config.environments
     found = gate(workspace, release)
-    decisions = _current(workspace, release)
+    decisions = _current(workspace, release) if section else ()
     stops = blocking(found)
-    if stops and not any(each.kind is DecisionKind.OVERRIDE for each in decisions):
+    past = [each for each in decisions if each.kind is DecisionKind.OVERRIDE]
+    if section and stops and not past:
         more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
         raise Refused(
-            f"the gate of {workspace.config.environments.name} is shut for MLflow {release}: "
-            f"{stops[0].title}: {stops[0].message}{more}",
+            f"the gate of {section.name} is shut for MLflow {release}: {stops[0].title}: {stops[0].message}{more}",
             hint=f"See `liftlock environments status --to {release}`; to go past it: "
             f'liftlock environments override --to {release} --reason "..."',
         )
-    return {"environment": workspace.config.environments.name, "decisions": to_builtins(decisions),
-            "findings": to_builtins(found)}  # fmt: skip
+    because = f", past a shut gate: {past[-1].reason} ({past[-1].by})" if stops and past else ""
+    told = tell(workspace, Event.STARTED, f"the upgrade to MLflow {release} begins{because}", observer=observer)
+    entered: dict[str, Any] = {"told": to_builtins(told)} if told else {}
+    if section:
+        entered |= {"environment": section.name, "decisions": to_builtins(decisions), "findings": to_builtins(found)}
+    return entered
 
 
 def _section(config: Config) -> EnvironmentsSection:

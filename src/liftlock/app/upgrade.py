@@ -7,6 +7,7 @@ from typing import Any
 
 from liftlock.app import assemble, online, rehearse
 from liftlock.app.environments import enter
+from liftlock.app.notify import announced
 from liftlock.app.planning import build_target, require_unchanged
 from liftlock.app.since import WritesSince, captured_since, writes_since
 from liftlock.app.sites import live_site
@@ -42,6 +43,7 @@ class Summary(Value, frozen=True):
     write_hold_seconds: float | None
 
 
+@announced
 def upgrade(
     workspace: Workspace, plan: Plan, *, when: When | None = None, load: float = 1.0, observer: Observer = silent
 ) -> Summary:
@@ -68,7 +70,7 @@ def upgrade(
                 "to": plan.jump.target.version,
                 "strategy": plan.strategy.value,
                 "server": to_builtins(server),
-                "phase": enter(workspace, plan.jump.target),
+                "phase": enter(workspace, plan.jump.target, observer),
                 **_chosen(workspace, plan, when, load),
             },
             {CONFIG: workspace.config.path.read_text("utf-8"), PLAN: to_json(plan)},
@@ -76,6 +78,7 @@ def upgrade(
         return _go_on(workspace, executor, state, observer)
 
 
+@announced
 def resume(workspace: Workspace, *, observer: Observer = silent) -> Summary:
     """Go on with the open run: forward, or back when it was being put back. Raises Refused when there is none."""
     with workspace.lock("resume") as _:
@@ -89,6 +92,7 @@ def resume(workspace: Workspace, *, observer: Observer = silent) -> Summary:
         return _go_on(workspace, executor, state, observer)
 
 
+@announced
 def abort(workspace: Workspace, *, observer: Observer = silent) -> Summary:
     """Put the open run back as it was. Raises Refused when there is none."""
     with workspace.lock("abort") as _:
@@ -118,6 +122,7 @@ def preview_rollback(workspace: Workspace) -> tuple[RunState, WritesSince]:
     return state, writes_since(workspace, state)
 
 
+@announced
 def rollback(workspace: Workspace, *, observer: Observer = silent) -> Summary:
     """Go back to the release before the last upgrade. What was written since is saved in a verified backup first; after
     an online upgrade it is carried back as well.
@@ -145,6 +150,7 @@ def rollback(workspace: Workspace, *, observer: Observer = silent) -> Summary:
         return _go_on(workspace, executor, run, observer)
 
 
+@announced
 def finalize(workspace: Workspace) -> tuple[str, ...]:
     """End the rollback window: the old environment may go, the snapshots are kept like any other backup.
 

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evidence": ("evidence", "Collect, sign and check the audit bundle of an upgrade."),
     "environments": ("environments", "Let a release in only after earlier environments and people agreed."),
     "clients": ("clients", "Show which clients call this server, and which break."),
+    "notify": ("notify", "Tell the owners of a deployment."),
     "advisories": ("advisories", "Show known flaws: fixed, left and gained by an upgrade."),
     "server": ("server", "Start, stop, restart, scale and read the server."),
     "gate": ("gate", "Run the gate in front of the server; see its state and clients."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from liftlock.model.codec import Value
@@ -44,23 +46,32 @@ class EnvironmentsSection(Value, frozen=True, omit_defaults=True):
     after: tuple[EarlierSection, ...] = ()
 
 
-class ReceiverSection(Value, frozen=True, omit_defaults=True):
-    """One receiver: `kind` is webhook, slack, email or command. `${NAME}` in `url`, `password` and `header` stands for
-    a secret. `events` empty means all; `role` is told in the message (owner, backup, security ...)."""
+EventName = Literal[
+    "plan-ready", "freeze", "started", "cut-over", "put-back", "needs-person", "rolled-back", "window-closing",
+    "window-closed", "release", "test",
+]  # fmt: skip
 
-    kind: str
+
+class ReceiverSection(Value, frozen=True, omit_defaults=True):
+    """One receiver. `${NAME}` in `url`, `header` (`Name: value`) and `password` stands for a secret.
+
+    `role` is who this reaches (owner, backup, security ...). `events` empty means all. A webhook gets the message as
+    JSON, a Slack-compatible hook as text, a command as JSON on its standard input.
+    """
+
+    kind: Literal["webhook", "slack", "email", "command"]
+    role: str = ""
+    events: tuple[EventName, ...] = ()
     url: str = ""
     header: str = ""
-    to: tuple[str, ...] = ()
-    sender: str = ""
+    command: tuple[str, ...] = ()
     server: str = ""
     port: int = 25
-    tls: str = "none"
+    tls: Literal["none", "starttls", "implicit"] = "none"
     username: str = ""
     password: str = ""
-    command: tuple[str, ...] = ()
-    events: tuple[str, ...] = ()
-    role: str = ""
+    sender: str = ""
+    to: tuple[str, ...] = ()
 
 
 class NotifySection(Value, frozen=True, omit_defaults=True):

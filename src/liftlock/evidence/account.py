@@ -57,6 +57,10 @@ def issues(entries: Sequence[Entry]) -> tuple[str, ...]:
             found.append(f"taking back {entry.step.partition(':')[2]} failed: {said}")
         elif entry.kind is Kind.NOTE and entry.step.startswith("probe:"):
             found.append(f"cut off during {entry.step.partition(':')[2]}, then found {entry.payload.get('probe')}")
+        elif entry.kind is Kind.NOTE and entry.step.startswith("told:"):
+            about = entry.step.partition(":")[2]
+            missed = [each for each in entry.payload.get("told", ()) if each.get("problem")]
+            found += [f"{each['receiver']} was not told of {about}: {each['problem']}" for each in missed]
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from liftlock.model.journal import Kind
 from liftlock.model.release import Release
 from tests.support.deployment import Deployment
 from tests.support.evidence import needs_ssh_keygen, summary
+from tests.support.receivers import hook
+from tests.support.servers import free_port
 from tests.support.stub_release import NEW, OLD
 
 TARGET = Release(version="3.17.2")
@@ -228,27 +231,40 @@ def test_a_damaged_decision_is_named(prod: Workspace) -> None:
         environments.gate(prod, TARGET)
 
 
-def test_an_upgrade_stops_at_the_gate(tmp_path: Path) -> None:
+def test_an_upgrade_stops_at_the_gate_and_tells_when_it_goes_past(tmp_path: Path) -> None:
     deployment = Deployment(tmp_path / "prod")
+    word = f"canary-{uuid.uuid4().hex}"
     try:
         deployment.make()
         workspace(tmp_path / "staging", OLD)
-        with deployment.config.open("a") as file:
-            file.write('[environments]\nname = "prod"\n[[environments.after]]\nname = "staging"\n')
-            file.write('config = "../staging/liftlock.toml"\n')
-        entries = len(deployment.journal().entries())
-        refused = deployment.liftlock("upgrade", "--to", NEW, "--yes")
-        assert refused.returncode == 3 and "the gate of prod is shut" in refused.stderr
-        assert (deployment.version(), len(deployment.journal().entries())) == (OLD, entries)
-        assert deployment.liftlock("environments", "status", "--to", NEW).returncode == 1
-        said = deployment.ok("environments", "override", "--to", NEW, "--reason", "CVE", "--by", "Jane", "--json")
-        assert json.loads(said)["kind"] == "override"
-        deployment.ok("upgrade", "--to", NEW, "--yes")
-        assert deployment.version() == NEW
-        begun = deployment.journal().runs()[-1].payload["phase"]
+        with hook() as server:
+            with deployment.config.open("a") as file:
+                file.write('[environments]\nname = "prod"\n[[environments.after]]\nname = "staging"\n')
+                file.write('config = "../staging/liftlock.toml"\n')
+                file.write(f'[[notify.receivers]]\nkind = "webhook"\nurl = "{server.url()}"\n')
+                file.write(f'[[notify.receivers]]\nkind = "slack"\nurl = "http://127.0.0.1:{free_port()}/${{HOOK}}"\n')
+            entries = len(deployment.journal().entries())
+            refused = deployment.liftlock("upgrade", "--to", NEW, "--yes")
+            assert refused.returncode == 3 and "the gate of prod is shut" in refused.stderr
+            assert (deployment.version(), len(deployment.journal().entries())) == (OLD, entries)
+            assert deployment.liftlock("environments", "status", "--to", NEW).returncode == 1
+            said = deployment.ok("environments", "override", "--to", NEW, "--reason", "CVE", "--by", "Jane", "--json")
+            assert json.loads(said)["kind"] == "override"
+            done = deployment.liftlock("upgrade", "--to", NEW, "--yes", env={"HOOK": word})
+            assert done.returncode == 0 and deployment.version() == NEW
+        assert [each["event"] for each in server.bodies()] == ["started", "cut-over"]
+        assert "past a shut gate: CVE" in server.bodies()[0]["text"]
+        assert done.stderr.count("receiver 2 (slack) was not told of") == 2
+        assert word not in done.stdout + done.stderr
+        state = deployment.journal().runs()[-1]
+        begun = state.payload["phase"]
         assert [(each["kind"], each["reason"]) for each in begun["decisions"]] == [("override", "CVE")]
         assert any(each["outcome"] == "fail" for each in begun["findings"])
-        # the section outlives the upgrade, which writes liftlock.toml anew
-        assert Workspace.open(deployment.config).config.environments is not None
+        assert [each["problem"] == "" for each in begun["told"]] == [True, False]
+        assert word not in repr(deployment.journal().entries())
+        # the sections outlive the upgrade, which writes liftlock.toml anew
+        config = Workspace.open(deployment.config).config
+        assert config.environments is not None and config.notify is not None and len(config.notify.receivers) == 2
+        assert config.notify.receivers[1].url.endswith("${HOOK}")
     finally:
         deployment.end()

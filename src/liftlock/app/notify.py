@@ -1,0 +1,124 @@
+"""Whom to tell of a deployment, and telling them; whatever goes wrong is said and written down, never raised."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from liftlock import clock
+from liftlock.app.workspace import Workspace
+from liftlock.describe import secrets
+from liftlock.describe.sections import NotifySection
+from liftlock.engine.lock import operator
+from liftlock.errors import LiftlockError, NeedsPerson, PutBack
+from liftlock.model.codec import to_builtins
+from liftlock.model.journal import Kind, RunKind, RunOutcome
+from liftlock.model.progress import Observer, Progress, silent
+from liftlock.model.secret import Secret, redact
+from liftlock.notify.message import Event, Message
+from liftlock.notify.send import Receiver, Told, send_all
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def tell(
+    workspace: Workspace, event: Event, text: str, *, run: str = "", observer: Observer = silent
+) -> tuple[Told, ...]:
+    """Tell every receiver of this event. Never raises; a receiver that was not reached is said to the observer.
+
+    With `run`, what came of it is noted in that run, and so is in its evidence.
+    """
+    section = workspace.config.notify
+    if section is None:
+        return ()
+    receivers, told = _receivers(workspace, section, event)
+    by, at = operator(), clock.now()
+
+    def message(receiver: Receiver) -> Message:
+        return Message(
+            event=event, deployment=workspace.config.name, text=redact(text), at=at, by=by, run=run,
+            role=receiver.section.role, owners=section.owners,
+        )  # fmt: skip
+
+    told += send_all(receivers, message, timeout=section.timeout)
+    for each in told:
+        if each.problem:
+            observer(Progress(work=f"{each.receiver} was not told of {event.value}: {each.problem}"))
+    if run and told:
+        workspace.journal.append(run, Kind.NOTE, f"told:{event.value}", {"told": to_builtins(told)})
+    return tuple(told)
+
+
+def announced(work: Callable[Concatenate[Workspace, P], R]) -> Callable[Concatenate[Workspace, P], R]:
+    """A command of an upgrade's life that tells how the run it was about ended."""
+
+    @functools.wraps(work)
+    def inner(workspace: Workspace, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if workspace.config.notify is None:
+            return work(workspace, *args, **kwargs)
+        given = kwargs.get("observer")
+        observer: Observer = given if callable(given) else silent
+        before = len(workspace.journal.entries())
+        try:
+            done = work(workspace, *args, **kwargs)
+        except PutBack as error:
+            _tell_end(workspace, Event.PUT_BACK, error.message, before, observer)
+            raise
+        except NeedsPerson as error:
+            _tell_end(workspace, Event.NEEDS_PERSON, f"{error.message}. {error.hint}", before, observer)
+            raise
+        _tell_end(workspace, None, "", before, observer)
+        return done
+
+    return inner
+
+
+def _tell_end(workspace: Workspace, event: Event | None, text: str, before: int, observer: Observer) -> None:
+    """Tell of the last run that something was journalled of since `before` entries; nothing when nothing was."""
+    try:
+        entries = workspace.journal.entries()[before:]
+        if not entries:
+            return
+        # A rollback also ends the upgrade it takes back; what was begun last is what the command was about.
+        state = workspace.journal.run(entries[-1].run)
+        if state.kind is RunKind.REHEARSAL:
+            return
+        if event is None:
+            event, text = _outcome(state.outcome, state.kind.value)
+        tell(workspace, event, text, run=state.id, observer=observer)
+    except LiftlockError as error:
+        observer(Progress(work=f"nobody was told: {error.message}"))
+
+
+def _outcome(outcome: RunOutcome, kind: str) -> tuple[Event, str]:
+    if outcome is RunOutcome.FINALIZED:
+        return Event.WINDOW_CLOSED, "the rollback window has ended; the backups stay"
+    if outcome is RunOutcome.PUT_BACK:
+        return Event.PUT_BACK, f"the {kind} was put back; everything is as it was"
+    if kind == "rollback":
+        return Event.ROLLED_BACK, "the upgrade was rolled back; the release before it runs"
+    return Event.CUT_OVER, "the new release runs, verified; the way back: liftlock rollback"
+
+
+def _receivers(workspace: Workspace, section: NotifySection, event: Event) -> tuple[list[Receiver], list[Told]]:
+    """Those who want this event, with their secrets; and those whose secrets have no value."""
+    find = secrets.lookup(workspace.config.state_directory)
+    receivers, failed = [], []
+    for number, each in enumerate(section.receivers, 1):
+        if each.events and event.value not in each.events and event is not Event.TEST:
+            continue
+        name = f"receiver {number} ({each.kind}{f', {each.role}' if each.role else ''})"
+        where = f"notify.receivers {number}"
+        try:
+            url, header, password = (
+                secrets.expand(value, find, where=where) for value in (each.url, each.header, each.password)
+            )
+        except LiftlockError as error:
+            failed.append(Told(receiver=name, problem=error.message))
+            continue
+        for value in (url, header.partition(":")[2].strip(), password):
+            Secret(value)
+        receivers.append(Receiver(name=name, section=each, url=url, header=header, password=password))
+    return receivers, failed

@@ -1,0 +1,64 @@
+"""`liftlock notify`: tell the people and programs of [notify]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from liftlock.cli.common import State, emit, json_option, pass_state, say
+from liftlock.describe.sections import EventName
+
+if TYPE_CHECKING:
+    from liftlock.notify.send import Told
+
+
+@click.group("notify")
+def command() -> None:
+    """Tell owners what happens: an upgrade's events tell by themselves, the rest can be sent from a schedule.
+
+    Receivers are webhooks, Slack-compatible hooks, mail and commands (Apprise's, for a hundred other services), in
+    [[notify.receivers]] of liftlock.toml; secrets are references. Whoever is not reached never stops an upgrade.
+
+    \b
+    Examples:
+      liftlock notify test
+      liftlock notify send window-closing --text "the way back to 2.9.2 ends on Friday"
+    """
+
+
+@command.command("test")
+@json_option
+@pass_state
+def test(state: State, as_json: bool) -> int:
+    """Send a test message to every receiver; status 1 when one was not reached."""
+    return _send(state, "test", "this is a test", as_json)
+
+
+@command.command("send")
+@click.argument("event", type=click.Choice(get_args(EventName)))
+@click.option("--text", required=True, help="What to say.")
+@json_option
+@pass_state
+def send(state: State, event: str, text: str, as_json: bool) -> int:
+    """Send one event to those who want it; status 1 when one was not reached."""
+    return _send(state, event, text, as_json)
+
+
+def _send(state: State, event: str, text: str, as_json: bool) -> int:
+    from liftlock.app.notify import tell
+    from liftlock.errors import UsageError
+    from liftlock.notify.message import Event
+
+    workspace = state.workspace()
+    if workspace.config.notify is None:
+        raise UsageError(f"{workspace.config.path} has no [notify] section", hint="Add [[notify.receivers]] to it.")
+    told: tuple[Told, ...] = tell(workspace, Event(event), text)
+    if as_json:
+        emit(told)
+    else:
+        for each in told:
+            say(f"{each.receiver}: {each.problem or 'told'}")
+        if not told:
+            say(f"nobody wants to hear of {event}")
+    return 1 if any(each.problem for each in told) else 0

@@ -1,0 +1,1 @@
+"""Telling people and programs what happens to a deployment; a failure to tell never becomes more than that."""
