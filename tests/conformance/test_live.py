@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -28,6 +28,8 @@ from tests.support.live import (
     converge,
     equal,
     follow,
+    move_there_and_back,
+    ours,
     prepare,
     scribbling,
     taken,
@@ -80,20 +82,6 @@ def copied() -> Iterator[Copy]:
     yield copy
     for target in made:
         target.drop()
-
-
-def ours(store: Store) -> list[str]:
-    """The names of everything in the catalogue that liftlock made."""
-    if store.uri.engine is Engine.SQLITE:
-        query = "SELECT name FROM sqlite_master WHERE name LIKE '%liftlock%'"
-    else:
-        query = (
-            "SELECT relname::text AS name FROM pg_class WHERE relname LIKE '%liftlock%' UNION ALL "
-            "SELECT tgname::text FROM pg_trigger WHERE tgname LIKE '%liftlock%' UNION ALL "
-            "SELECT proname::text FROM pg_proc WHERE proname LIKE '%liftlock%' UNION ALL "
-            "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE '%liftlock%'"
-        )
-    return [row["name"] for row in store.rows(query)]
 
 
 def logged(found: Live) -> dict[str, int]:
@@ -675,45 +663,81 @@ def test_counters_go_on_where_they_were(blue: Live, store: Store, copied: Copy) 
     assert set(green.sequences().values()) == {40}
 
 
-# --- killed anywhere -----------------------------------------------------------------------------------------
+# --- there and back, and killed anywhere -----------------------------------------------------------------------
 
-_UPGRADE = """
-import sys
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_moved_there_and_back_while_others_write(store: Store, seed: int) -> None:
+    move_there_and_back(store, live, Random(seed))
+
+
+# One process does every upgrade in a fork of its own, so that Python starts once.
+_UPGRADES = """
+import os, sys
 from liftlock.model.deployment import Role
 from liftlock.model.uri import StoreUri
 from liftlock.stores.opening import live, open_store
 from tests.support.live import apply, converge, taken
-blue = live(open_store(StoreUri.parse(sys.stdin.read()), Role.TRACKING))
-target = blue.store.scratch("green")
-if not target.exists() or not blue.captured() or sys.argv[1] == "again":
+
+def upgrade(uri):
+    blue = live(open_store(StoreUri.parse(uri), Role.TRACKING))
+    target = blue.store.scratch("green")
     target.drop()
     blue.capture()
     blue.copy_to(target)
-green = live(target)
-converge(blue, green, limit=4)
-with blue.fence("moved", seconds=60, patience=20) as view:
-    apply(green, taken(blue, view))
-    token = view.token
-green.advance(blue.sequences())
-blue.consume(token)
-blue.fence_for_good("moved")
-green.capture()
-green.release()
-blue.unfence()
-blue.release()
+    green = live(target)
+    converge(blue, green, limit=4)
+    with blue.fence("moved", seconds=60, patience=20) as view:
+        apply(green, taken(blue, view))
+        token = view.token
+    green.advance(blue.sequences())
+    blue.consume(token)
+    blue.fence_for_good("moved")
+    green.capture()
+    green.release()
+    blue.unfence()
+    blue.release()
+
+uri = sys.stdin.readline().strip()
+live(open_store(StoreUri.parse(uri), Role.TRACKING))
+for line in sys.stdin:
+    name, _, value = line.rstrip("\\n").partition("=")
+    pid = os.fork()
+    if not pid:
+        if name:
+            os.environ[name] = value
+        upgrade(uri)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
-def _upgrade(store: Store, how: str, **environment: str) -> int:
-    child = subprocess.run(
-        [sys.executable, "-c", _UPGRADE, how],
-        input=store.uri.reveal().encode(),
-        env={**os.environ, **environment},
-        cwd=Path(__file__).parents[2],
-        timeout=120,
-        check=False,
-    )
-    return child.returncode
+class Upgrades:
+    def __init__(self, store: Store) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", _UPGRADES],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        self._say(store.uri.reveal())
+
+    def __enter__(self) -> Upgrades:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.communicate(timeout=60)
+
+    def _say(self, line: str) -> None:
+        assert self._child.stdin
+        self._child.stdin.write(line + "\n")
+        self._child.stdin.flush()
+
+    def run(self, **environment: str) -> int:
+        self._say("=".join(*environment.items()) if environment else "")
+        assert self._child.stdout
+        return int(self._child.stdout.readline())
 
 
 def test_killed_anywhere_and_repeated_ends_alike(store: Store, tmp_path: Path) -> None:
@@ -721,19 +745,20 @@ def test_killed_anywhere_and_repeated_ends_alike(store: Store, tmp_path: Path) -
     schema = store.schema_dump()
     green = store.scratch("green")
     try:
-        assert _upgrade(store, "again", LIFTLOCK_EFFECTS_LOG=str(log)) == 0
-        names = list(dict.fromkeys(log.read_text().splitlines()))
-        assert len(names) >= 7, names
-        for number, point in enumerate(f"{side}:{name}" for name in names for side in ("before", "after")):
-            write(store, f"INSERT INTO params VALUES ('n{number}', 'v', '{RUN}')")
-            status = _upgrade(store, "again", LIFTLOCK_CRASH_AT=point)
-            assert status == -signal.SIGKILL, point
-            live(store).unfence()
-            write(store, f"UPDATE params SET key = 'm{number}' WHERE key = 'n{number}'")
-            assert _upgrade(store, "again") == 0, point
-            assert equal(store, green) == (), point
-            assert store.schema_dump() == green.schema_dump() == schema, point
-            assert ours(store) == ours(green) == [], point
+        with Upgrades(store) as upgrades:
+            write(store, *WRITES["to NULL"])
+            assert upgrades.run(LIFTLOCK_EFFECTS_LOG=str(log)) == 0
+            names = list(dict.fromkeys(log.read_text().splitlines()))
+            assert len(names) >= 7, names
+            for number, point in enumerate(f"{side}:{name}" for name in names for side in ("before", "after")):
+                write(store, f"INSERT INTO params VALUES ('n{number}', 'v', '{RUN}')")
+                assert upgrades.run(LIFTLOCK_CRASH_AT=point) == -signal.SIGKILL, point
+                live(store).unfence()
+                write(store, f"UPDATE params SET key = 'm{number}' WHERE key = 'n{number}'")
+                assert upgrades.run() == 0, point
+                assert equal(store, green) == (), point
+                assert store.schema_dump() == green.schema_dump() == schema, point
+                assert ours(store) == ours(green) == [], point
     finally:
         green.drop()
 

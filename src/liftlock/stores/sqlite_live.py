@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from liftlock import clock
 from liftlock.effects import side_effect
@@ -29,7 +29,7 @@ from liftlock.model.progress import Observer, silent
 from liftlock.stores import sqlite_fence as fence
 from liftlock.stores import sqlite_schema as schema
 from liftlock.stores.interface import Store
-from liftlock.stores.live import Key, Shape
+from liftlock.stores.live import Shape
 from liftlock.stores.sqlite_capture import KeyLog
 from liftlock.stores.sqlite_connection import BUSY_SECONDS, connect, errors, open_for_reading, quote
 from liftlock.stores.sqlite_copy import copy_database
@@ -40,6 +40,7 @@ _CAPTURE = f"{schema.LASTING}capture_"
 _LOG = f"{_CAPTURE}log"
 _MADE_FOR = f"{_CAPTURE}made_for"
 _TRY_SECONDS = 0.9
+_CACHE_KIB = 128 << 10  # what does not fit is written before the commit, and read again
 _T = TypeVar("_T")
 
 
@@ -250,14 +251,13 @@ class SqliteLive:
 
     def _view(self, connection: sqlite3.Connection, limit: int | None) -> SqliteView:
         found = self._shapes(connection)
-        entries = self.entries(connection, limit) if _has_log(connection) else []
-        keys: dict[str, set[Key]] = {}
-        widths = {name: 2 + len(shape.key) for name, shape in found.items()}
-        for entry in entries:
-            if entry[1] in widths:  # else somebody dropped the table, which only `look` lets pass
-                keys.setdefault(entry[1], set()).add(entry[2 : widths[entry[1]]])
-        changed = {name: frozenset(some) for name, some in keys.items()}
-        token = (entries[0][0], entries[-1][0]) if entries else None
+        token = self.oldest(connection, limit) if _has_log(connection) else None
+        changed = {}
+        # A table that is not among the shapes was dropped, which only `look` lets pass.
+        for name in found.keys() & _tables_logged(connection, token):
+            key = ", ".join(f"k{n}" for n in range(len(found[name].key)))
+            sql = f"SELECT {key} FROM {_LOG} WHERE id BETWEEN ? AND ? AND t = ?"
+            changed[name] = frozenset(connection.execute(sql, (*token, name))) if token else frozenset()
         return SqliteView(self._path, connection, found, changed, token)
 
     def _shapes(self, connection: sqlite3.Connection) -> dict[str, Shape]:
@@ -267,10 +267,11 @@ class SqliteLive:
             self._known = (digest, shapes(connection))
         return self._known[1]
 
-    def entries(self, connection: sqlite3.Connection, limit: int | None) -> list[tuple[Any, ...]]:
-        """The oldest log entries: number, table, key."""
-        sql = f"SELECT * FROM {_LOG} WHERE t IS NOT NULL ORDER BY id LIMIT ?"
-        return connection.execute(sql, (-1 if limit is None else limit,)).fetchall()
+    def oldest(self, connection: sqlite3.Connection, limit: int | None) -> Token:
+        """The first and the last number of the oldest log entries; None where there are none."""
+        sql = f"SELECT min(id), max(id) FROM (SELECT id FROM {_LOG} WHERE t IS NOT NULL ORDER BY id LIMIT ?)"
+        low, high = connection.execute(sql, (-1 if limit is None else limit,)).fetchone()
+        return None if low is None else (low, high)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -303,6 +304,7 @@ class SqliteLive:
         with closing(connection):
             with errors(self._path):
                 connection.execute("PRAGMA foreign_keys = OFF")
+                connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
                 connection.execute("PRAGMA temp_store = MEMORY")
                 connection.execute("BEGIN IMMEDIATE")
             try:
@@ -328,6 +330,13 @@ class SqliteLive:
 
 def _has_log(connection: sqlite3.Connection) -> bool:
     return ("table", _LOG) in schema.ours(connection, _CAPTURE)
+
+
+def _tables_logged(connection: sqlite3.Connection, token: Token) -> set[str]:
+    if token is None:
+        return set()
+    found = connection.execute(f"SELECT DISTINCT t FROM {_LOG} WHERE id BETWEEN ? AND ? AND t IS NOT NULL", token)
+    return {name for (name,) in found}
 
 
 def _captured(connection: sqlite3.Connection) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 
 from liftlock.errors import StoreError
@@ -106,16 +105,10 @@ class SqliteTarget:
 def rows_with(connection: sqlite3.Connection, shape: Shape, columns: Sequence[str], values: Iterable[Key]) -> list[Row]:
     """The rows of a table whose `columns` have one of these combinations of values; NULL equals NULL."""
     wanted = list(dict.fromkeys(values))
-    if len(wanted) <= _FEW:
-        sql = f"{_select(shape)} WHERE {_same(columns)}"
-        found = [row for key in wanted for row in connection.execute(sql, key)]
-    else:
-        found = _joined(connection, shape, columns, wanted)
-    if not shape.key:
-        return found
-    # Two values can mean one row where the column's collation says so.
-    key = itemgetter(*map(shape.columns.index, shape.key))
-    return list(dict(zip(map(key, found), found, strict=True)).values())
+    if len(wanted) > _FEW:
+        return _joined(connection, shape, columns, wanted)
+    sql = f"{_select(shape)} WHERE {_same(columns)}"
+    return [row for key in wanted for row in connection.execute(sql, key)]
 
 
 def _joined(connection: sqlite3.Connection, shape: Shape, columns: Sequence[str], wanted: Sequence[Key]) -> list[Row]:
@@ -124,7 +117,7 @@ def _joined(connection: sqlite3.Connection, shape: Shape, columns: Sequence[str]
     connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name.removeprefix('temp.')} ({', '.join(names)})")
     connection.execute(f"DELETE FROM {name}")
     connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(names))})", wanted)
-    same = " AND ".join(f"r.{quote(column)} IS w.{k}" for column, k in zip(columns, names, strict=True))
+    same = " AND ".join(f"r.{quote(column)} IS w.{k} COLLATE BINARY" for column, k in zip(columns, names, strict=True))
     stored = ", ".join(f"r.{quote(column)}" for column in shape.columns)
     # CROSS keeps the order: the values outside, a look into the table's index for each.
     return connection.execute(f"SELECT {stored} FROM {name} w CROSS JOIN {quote(shape.name)} r ON {same}").fetchall()
@@ -145,7 +138,8 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 
 def _same(columns: Sequence[str]) -> str:
-    return " AND ".join(f"{quote(name)} IS ?" for name in columns)
+    # Exactly this value, whatever the column's collation: else one row would answer to several values.
+    return " AND ".join(f"{quote(name)} IS ? COLLATE BINARY" for name in columns)
 
 
 def _range(shape: Shape, low: Key | None, high: Key | None) -> tuple[str, Row]:
