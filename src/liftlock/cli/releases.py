@@ -8,6 +8,7 @@ import click
 
 from liftlock.cli.common import emit, json_option, progress, say
 from liftlock.cli.releases_compat import compat, measure
+from liftlock.cli.watch import watch
 
 if TYPE_CHECKING:
     from liftlock.knowledge.catalogue import Catalogue
@@ -39,6 +40,7 @@ def command() -> None:
 
 command.add_command(compat)
 command.add_command(measure)
+command.add_command(watch)
 
 
 def _catalogue() -> Catalogue:
