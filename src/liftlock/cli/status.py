@@ -35,6 +35,13 @@ def command(state: State, as_json: bool) -> int:
         say(f"open: {now.open_run.kind.value} {now.open_run.id}, at step {now.open_run.step or 'none'}")
         if not now.at_work:
             say("  go on with `liftlock resume`, or take it back with `liftlock abort`")
+    if now.stand:
+        total = f" of {now.stand.total:.0f}" if now.stand.total else ""
+        eta = f", about {now.stand.eta:.0f} s to go" if now.stand.eta else ""
+        say(f"  {now.stand.phase}: {now.stand.done:.0f}{total} {now.stand.unit}, {now.stand.lag} behind{eta}")
+    for process in now.processes:
+        if process.role not in ("server", "upgrade"):  # said above
+            say(f"  {process.role}: PID {process.pid} ({process.at})")
     if now.rollback_window:
         say(f"can be rolled back: {now.rollback_window.id} (until `liftlock finalize`)")
     verified = "verified" if now.last_backup_verified else "not verified"
