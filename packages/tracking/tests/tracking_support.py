@@ -34,7 +34,6 @@ def variables(folder: Path, uri: str | None, **more: str) -> dict[str, str]:
         **kept,
         "PYTHONPATH": f"{overlay(folder)}{os.pathsep}{PACKAGE / 'src'}",
         "PYTHONWARNINGS": "ignore",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "LIFTLOCK_TRACKING_SPOOL": str(folder / "spool"),
         "GIT_PYTHON_REFRESH": "quiet",
         "MLFLOW_DISABLE_TELEMETRY": "true",

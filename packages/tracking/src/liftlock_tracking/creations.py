@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from liftlock_tracking.files import SCHEME
 from liftlock_tracking.wire import API, Lost, Refused, Reply, Unreachable
 
 if TYPE_CHECKING:
@@ -156,6 +157,52 @@ def create_trace(replay: Replay, call: dict[str, Any]) -> Optional[str]:
     replay.state.bind(f"trace:{prov}", real, "trace", {"artifact_uri": where})
     replay.known[prov] = real
     return None
+
+
+def create_version(replay: Replay, call: dict[str, Any]) -> Optional[str]:
+    """A model version whose registration had to wait (LIFTLOCK_TRACKING_REGISTRY=later)."""
+    prov = str(call["p"])
+    if replay.state.bound(prov) is not None:
+        return None
+    body, source = call["body"], str(call["body"].get("source", ""))
+    try:
+        if source.startswith(SCHEME):
+            about, rest = source_parts(source)
+            replay.resolve(about, strict=True)
+            source = replay.told(about).get("artifact_uri", "").rstrip("/") + rest
+        tag = body["tags"][-1]
+        body = json.loads(
+            replay.resolve(json.dumps({**body, "source": source, "tags": body["tags"][:-1]}), strict=True)
+        )
+    except Lost as gone:
+        return _unborn(replay, prov, "version", str(gone))
+    body["tags"].append(tag)
+    version = find_version(replay.send, body) if replay.state.sent(prov) else None
+    if version is None:
+        answer = _create(replay, "model-versions/create", body, prov)
+        if isinstance(answer, Refused):
+            return _unborn(replay, prov, "version", answer.reason)
+        version = answer.body["model_version"]
+    replay.state.bind(prov, f"{version['name']}/{version['version']}", "version")
+    return None
+
+
+def find_version(send: Callable[..., Any], body: dict[str, Any]) -> Optional[dict[str, Any]]:
+    """The version that carries the tag of this creation, its last one; None if there is none, or no answer."""
+    mine = body["tags"][-1]["value"]
+    question = {"filter": "name='" + str(body["name"]).replace("'", "''") + "'", "max_results": 50}
+    answer = send("GET", API + "model-versions/search", question)
+    for version in getattr(answer, "body", {}).get("model_versions", []):
+        if any(t.get("key") == SPOOL_TAG and t.get("value") == mine for t in version.get("tags", [])):
+            return dict(version)
+    return None
+
+
+def source_parts(source: str) -> tuple[str, str]:
+    """Whose artifacts a place of ours in the spool is, and the path inside: ("lt...", "/model")."""
+    name = source[len(SCHEME) + 2 :].partition("/")[2]
+    prov, slash, rest = name.partition("/")
+    return prov, slash + rest
 
 
 def trace_born(replay: Replay, trace: str, body: dict[str, Any]) -> None:

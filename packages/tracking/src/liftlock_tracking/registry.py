@@ -8,10 +8,13 @@ from functools import lru_cache, partial
 from typing import Any, Optional
 
 from liftlock_tracking import asking
-from liftlock_tracking.creations import SPOOL_TAG
+from liftlock_tracking.creations import SPOOL_TAG, find_version, source_parts
+from liftlock_tracking.files import SCHEME
 from liftlock_tracking.runtime import Runtime, runtime_for
 from liftlock_tracking.settings import OFF_URI, SWITCHES
 from liftlock_tracking.wire import credentials
+
+NOT_YET = "0"
 
 
 def build(store_uri: str, _tracking_uri: Optional[str] = None) -> Any:
@@ -43,45 +46,72 @@ class BoundedRegistry:
         runtime = self._runtime
         if runtime is None or not SWITCHES.tracking():
             return _pretend(response, name, body)
-        asking.ready(runtime)
+        if body.get("version") == NOT_YET:
+            return _about_a_later_one(runtime, response, name, body)
         if name == "CreateModelVersion":
-            body["tags"] = [*body.get("tags", []), {"key": SPOOL_TAG, "value": uuid.uuid4().hex}]
-            body["source"] = _real_source(runtime, body.get("source", ""))
-        if call_all_endpoints:
-            endpoint, method = self._get_all_endpoints_from_method(api)[0]  # type: ignore[attr-defined]
-        else:
-            endpoint, method = self._get_endpoint_from_method(api)  # type: ignore[attr-defined]
-        extra = {"extra_headers": extra_headers} if extra_headers else {}
+            body["tags"] = [*body.get("tags", []), {"key": SPOOL_TAG, "value": f"lt{uuid.uuid4().hex[2:]}"}]
+        sent = False
         try:
-            return asking.ask(runtime, method, endpoint, body, response, **extra)
+            asking.ready(runtime)
+            asked = dict(body)
+            if name == "CreateModelVersion":
+                asked["source"] = _real_source(runtime, body.get("source", ""))
+            if call_all_endpoints:
+                endpoint, method = self._get_all_endpoints_from_method(api)[0]  # type: ignore[attr-defined]
+            else:
+                endpoint, method = self._get_endpoint_from_method(api)  # type: ignore[attr-defined]
+            extra = {"extra_headers": extra_headers} if extra_headers else {}
+            sent = True
+            return asking.ask(runtime, method, endpoint, asked, response, **extra)
         except asking.ServerAway:
-            if name == "CreateModelVersion" and (made := self._made_after_all(api, body)) is not None:
-                return made
+            if runtime.settings.registry == "later" and name in ("CreateRegisteredModel", "CreateModelVersion"):
+                return _later(runtime, response, name, body)
+            if sent and name == "CreateModelVersion" and (made := _made_after_all(runtime, body)) is not None:
+                return _fill(response, {"model_version": made})
             raise
 
-    def _made_after_all(self, api: Any, body: dict[str, Any]) -> Any:
-        """Whether the version was made although its answer was lost: found by the tag only this call sent."""
-        assert self._runtime is not None
-        mine = body["tags"][-1]["value"]
-        question = {"filter": "name='" + str(body["name"]).replace("'", "''") + "'", "max_results": 50}
-        answer = self._runtime.wire.call("GET", "/api/2.0/mlflow/model-versions/search", question)
-        for version in getattr(answer, "body", {}).get("model_versions", []):
-            if any(t.get("key") == SPOOL_TAG and t.get("value") == mine for t in version.get("tags", [])):
-                self._runtime.breaker.answered()
-                return _fill(self._get_response_from_method(api), {"model_version": version})  # type: ignore[attr-defined]
-        return None
+
+def _made_after_all(runtime: Runtime, body: dict[str, Any]) -> Optional[dict[str, Any]]:
+    """The version, if it was made although its answer was lost: found by the tag only this call sent."""
+    version = find_version(partial(runtime.wire.call, timeout=runtime.settings.read_bound), body)
+    if version is not None:
+        runtime.breaker.answered()
+    return version
+
+
+def _later(runtime: Runtime, response: Any, name: str, body: dict[str, Any]) -> Any:
+    """Keep a registration until the server is back. A version gets its number then: until then it is number 0."""
+    if name == "CreateRegisteredModel":
+        endpoint = "/api/2.0/mlflow/registered-models/create"
+        runtime.append({"k": "call", "api": name, "m": "POST", "e": endpoint, "r": "", "body": body})
+        return _fill(response, {"registered_model": body})
+    prov = body["tags"][-1]["value"]
+    # It may have been sent: what the server made of it is looked for before it is sent again.
+    asking.quietly(runtime.state.sending, prov)
+    runtime.append({"k": "version", "p": prov, "r": body.get("run_id", ""), "body": body})
+    message = "kept by liftlock-tracking; the server numbers it when it is back"
+    version = {**body, "version": NOT_YET, "status": "READY", "status_message": message}
+    runtime.experiments[f"version:{body['name']}"] = version
+    return _fill(response, {"model_version": version})
+
+
+def _about_a_later_one(runtime: Runtime, response: Any, name: str, body: dict[str, Any]) -> Any:
+    """Only that it is there can be said of a version whose number is not known; nothing can be done to it."""
+    known = runtime.experiments.get(f"version:{body.get('name')}")
+    if name == "GetModelVersion" and known is not None:
+        return _fill(response, {"model_version": known})
+    raise asking.away(f"{name} for version {NOT_YET}", "its number is not known yet; use the tag liftlock.spool_id")
 
 
 def _real_source(runtime: Runtime, source: str) -> str:
     """A model's source as the server knows it: an artifact place of ours becomes the real one."""
-    if not source.startswith("liftlock-artifacts:/"):
+    if not source.startswith(SCHEME):
         return source
-    _, _, name = source[len("liftlock-artifacts:/") :].partition("/")
-    prov, _, rest = name.partition("/")
+    prov, rest = source_parts(source)
     bound = runtime.state.bound(prov)
     if not bound or not bound[0]:
         raise asking.away(f"the registration of {source}", "its run is not shipped yet")
-    return bound[1].get("artifact_uri", "").rstrip("/") + ("/" + rest if rest else "")
+    return bound[1].get("artifact_uri", "").rstrip("/") + rest
 
 
 def _pretend(response: Any, name: str, body: dict[str, Any]) -> Any:

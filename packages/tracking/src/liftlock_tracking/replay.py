@@ -125,6 +125,8 @@ class Replay:
             return None
         if call.get("api") in _HARMLESS_AGAIN and (self.repeated or answer.status == 404):
             return None
+        if call.get("api") == "CreateRegisteredModel" and answer.code == "RESOURCE_ALREADY_EXISTS":
+            return None
         return str(answer.reason)
 
     def _has_model(self, call: dict[str, Any]) -> bool:
@@ -209,6 +211,7 @@ _KINDS: dict[str, Callable[[Replay, dict[str, Any]], Optional[str]]] = {
     "experiment": creations.create_experiment,
     "model": creations.create_model,
     "trace": creations.create_trace,
+    "version": creations.create_version,
     "call": Replay._plain,
     "otlp": Replay._otlp,
     "file": Replay._artifact,

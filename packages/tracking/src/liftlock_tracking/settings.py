@@ -22,6 +22,7 @@ PREFIX = "liftlock+"
 _FALSE = frozenset({"0", "false", "no", "off"})
 POLICIES = ("keep", "block", "drop-metrics", "stop")
 FSYNC = ("group", "always", "never")
+REGISTRY = ("wait", "later")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Settings:
     cap: int = 1 << 30
     full: str = "keep"
     fsync: str = "group"
+    registry: str = "wait"
+    """What a registration does while the server is away: `wait` within the read bound and fail, or `later`."""
 
 
 class SettingsError(ValueError):
@@ -64,6 +67,7 @@ def load(store_uri: str) -> Settings:
         cap=int(_number("LIFTLOCK_TRACKING_CAP_MB", 1024.0) * (1 << 20)),
         full=_choice("LIFTLOCK_TRACKING_FULL", env.get("LIFTLOCK_TRACKING_FULL", "keep"), POLICIES),
         fsync=_choice("LIFTLOCK_TRACKING_FSYNC", env.get("LIFTLOCK_TRACKING_FSYNC", "group"), FSYNC),
+        registry=_choice("LIFTLOCK_TRACKING_REGISTRY", env.get("LIFTLOCK_TRACKING_REGISTRY", "wait"), REGISTRY),
     )
 
 
