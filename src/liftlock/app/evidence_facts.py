@@ -46,8 +46,8 @@ class Facts:
         self.state = state
 
     def backups(self) -> tuple[str, ...]:
-        """The sets this run made, by id."""
-        return tuple(str(self._of(step)["set"]) for step in reversed(_SETS) if "set" in self._of(step))
+        """The sets this run made, by id; the last snapshot may be the first backup, where nothing was written."""
+        return tuple(dict.fromkeys(str(self._of(step)["set"]) for step in reversed(_SETS) if "set" in self._of(step)))
 
     def backup(self, set_id: str) -> BackupSet:
         """A set's manifest: what was saved, its digests, when it was restored and compared."""

@@ -10,14 +10,16 @@ from liftlock.errors import Refused
 from liftlock.pins import relock
 from liftlock.pins.change import Change, at_target, change
 from liftlock.pins.document import Document
+from liftlock.pins.formats.dockerfile import Dockerfile
 from liftlock.pins.formats.interface import Group
 from liftlock.pins.formats.release_config import ReleaseConfig
 from liftlock.pins.formats.security import Security
+from liftlock.pins.images import followed
 from liftlock.pins.leftovers import Kind, Leftover, leftovers
 from liftlock.pins.model import PACKAGES, Syntax, Target
 from liftlock.pins.relock import Stale, Tools
 from liftlock.pins.survey import Survey, Surveyed
-from liftlock.pins.tracking import Update, security_row, updated
+from liftlock.pins.tracking import Update, read, security_row, updated
 from liftlock.pins.transaction import NewContent
 from liftlock.pins.tree import Tree
 from liftlock.pins.writing import named
@@ -139,16 +141,22 @@ def _tracked(plain: list[Surveyed], changes: list[Change], update: Update) -> li
             "no file tracks the release, so there is nowhere to write this; nothing was changed",
             hint="Begin config/mlflow_release.yaml with a line `current_version: VERSION`.",
         )
+    before = next((read(each.document).container_image for each in plain if each.format.name == ReleaseConfig.name), "")
     for each in plain:
         made = by_path.get(each.document.path, Change(each.document, each.document))
+        moved = made.moved
         if each.format.name == ReleaseConfig.name:
             after = updated(made.after, update)
+        elif each.format.name == Dockerfile.name and before and update.container_image:
+            after, gone = followed(made.after, before, update.container_image)
+            # one line for a place: the tag that moved on the way is part of the image that did
+            moved = (*(old for old in moved if old.line not in {new.line for new in gone}), *gone)
         elif each.format.name == Security.name:
             after = security_row(made.after, update)
         else:
             continue
         if after.raw != each.document.raw:
-            by_path[made.path] = Change(made.before, after, made.moved)
+            by_path[made.path] = Change(made.before, after, moved)
     return list(by_path.values())
 
 
