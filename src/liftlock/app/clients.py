@@ -22,7 +22,7 @@ from liftlock.gate.endpoints import Classifier, table
 from liftlock.gate.log import Line
 from liftlock.knowledge import compatibility, fates
 from liftlock.knowledge.catalogue import Catalogue
-from liftlock.knowledge.fates import Endpoints, Fate, Seen
+from liftlock.knowledge.fates import Endpoints, Fate, Seen, endpoints_of
 from liftlock.model.codec import Value
 from liftlock.model.release import Release
 
@@ -59,7 +59,7 @@ def inventory(
 
     Raises UsageError when a log cannot be read or has no request in it, ReleaseError for an unknown release.
     """
-    endpoints = Endpoints(catalogue)
+    endpoints = endpoints_of(catalogue)
     read = read_logs(logs, endpoints, since=since)
     if source is None or target is None:
         return Inventory(source=source, target=target, read=read, fates=())

@@ -185,8 +185,8 @@ def _healthy(port: int) -> bool:
 
 def _plain(message: str, url: str) -> str:
     """The message without what is different in every run."""
-    same = message.replace(url, "http://server").replace(url.rpartition(":")[2], "PORT")
-    return _NAMES.sub("ID", same)
+    same = _NAMES.sub("ID", message).replace(url, "http://server")
+    return re.sub(rf"\b{url.rpartition(':')[2]}\b", "PORT", same)
 
 
 def _order(entry: tuple[tuple[str, str], object]) -> tuple[object, object]:

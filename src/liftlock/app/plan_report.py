@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import msgspec
 from liftlock import clock
 from liftlock.app.advisories import advise
 from liftlock.app.clients import gate_logs, read_logs
-from liftlock.app.plan_line import changed_defaults, new_options, own_line
+from liftlock.app.plan_line import changed_defaults, new_options, own_line, own_words
 from liftlock.app.plan_risks import checks, risks
 from liftlock.app.releases import current, migration
 from liftlock.app.workspace import Workspace
@@ -23,13 +24,13 @@ from liftlock.knowledge import behaviours, breaks, compatibility, constraints, f
 from liftlock.knowledge.advisories import Report as AdvisoryReport
 from liftlock.knowledge.catalogue import Catalogue
 from liftlock.knowledge.catalogue_diff import diff
-from liftlock.knowledge.fates import Endpoints, Seen
+from liftlock.knowledge.fates import Seen, endpoints_of
 from liftlock.model.codec import Value
 from liftlock.model.deployment import Deployment, StoreFacts
 from liftlock.model.plan import Estimate, Origin, Plan
 from liftlock.model.release import Release
 from liftlock.model.uri import Engine
-from liftlock.report.plan_content import Floor, Migration, PlanReport, Room, Used
+from liftlock.report.plan_content import Floor, Migration, Noticed, PlanReport, Room, Used
 
 _PLACES = 5
 _QUIET = ("deprecated", "partial", "unknown")
@@ -59,11 +60,6 @@ def compose(given: Given, catalogue: Catalogue) -> PlanReport:
     source, target = catalogue.require(jump.source), catalogue.require(jump.target)
     needed = stops.between(source, target)
     table = compatibility.load()
-    found = diff(catalogue, source, target)
-    tally: dict[str, dict[str, int]] = {}
-    for change in found.changes:
-        counts = tally.setdefault(change.section, {})
-        counts[change.what.value] = counts.get(change.what.value, 0) + 1
     report = PlanReport(
         plan=given.plan, made_at=given.now, catalogue=catalogue.contents.made, stops=needed,
         why_stops="; ".join(f"{stop.at}: {stop.reason}" for stop in needed) or stops.NONE,
@@ -71,8 +67,8 @@ def compose(given: Given, catalogue: Catalogue) -> PlanReport:
         floors=_floors(given, catalogue), dependencies=_dependencies(catalogue, source, target),
         line=own_line(catalogue, deployment.server, target), new_options=new_options(catalogue, source, target),
         defaults=changed_defaults(catalogue, deployment.server, target),
-        breaks=breaks.between(source, target), used=given.used, behaviours=behaviours.between(source, target),
-        changes=tally, fates=_fates(given.seen, source, target, table, catalogue),
+        breaks=breaks.between(source, target), used=given.used, behaviours=_noticed(source, target, deployment),
+        changes=_counted(catalogue, source, target), fates=_fates(given.seen, source, target, table, catalogue),
         old_clients=tuple(
             compatibility.judge(table, client, target)
             for client in sorted({*table.clients, source, target}, key=lambda each: each.key) if client <= target
@@ -84,6 +80,16 @@ def compose(given: Given, catalogue: Catalogue) -> PlanReport:
     return msgspec.structs.replace(
         report, risks=risks(report, deployment), checks=checks(report, deployment)
     )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=8)
+def _counted(catalogue: Catalogue, source: Release, target: Release) -> dict[str, dict[str, int]]:
+    """How many facts of each section were added, removed and changed."""
+    found: dict[str, dict[str, int]] = {}
+    for change in diff(catalogue, source, target).changes:
+        counts = found.setdefault(change.section, {})
+        counts[change.what.value] = counts.get(change.what.value, 0) + 1
+    return found
 
 
 def gather(workspace: Workspace, plan: Plan, *, scan: Path | None = None, logs: Sequence[Path] = ()) -> PlanReport:
@@ -101,7 +107,7 @@ def gather(workspace: Workspace, plan: Plan, *, scan: Path | None = None, logs: 
             python=workspace.environments.observe(workspace.config.python).python_version,
             advisories=advise(None, plan.jump.target.version, said={}, deployment=deployment),
             room=_room(workspace, deployment), used=read_scan(scan) if scan is not None else None,
-            seen=read_logs(chosen, Endpoints(catalogue)).clients if chosen else None,
+            seen=read_logs(chosen, endpoints_of(catalogue)).clients if chosen else None,
             notes=(warning,) if warning else (),
         ),
         catalogue,
@@ -164,6 +170,7 @@ def _migration(store: StoreFacts, chain: str, name: str, target: Release, catalo
         }
     low, high = schema.migration_seconds(store.role, (name,), rows, store.engine)
     removed = dict(recorded.removed) if recorded is not None else {}
+    touched |= {*removed, *(effect.columns if effect else ())}
     return Migration(
         role=store.role, revision=name, release=str(known.release) if known else "",
         title=known.title if known else "not in the catalogue",
@@ -190,6 +197,14 @@ def _floors(given: Given, catalogue: Catalogue) -> tuple[Floor, ...]:
     return tuple(found)
 
 
+def _noticed(source: Release, target: Release, deployment: Deployment) -> tuple[Noticed, ...]:
+    used = features.uses_of(deployment)
+    words = {*own_words(deployment.server), *deployment.server.environment}
+    return tuple(
+        Noticed(behaviour=each, spared=each.spared(used, words)) for each in behaviours.between(source, target)
+    )
+
+
 def _dependencies(catalogue: Catalogue, source: Release, target: Release) -> tuple[str, ...]:
     """Required dependencies that are new or have other bounds; those left to mlflow-skinny are looked past."""
     had, has = catalogue.section("dependencies", source), catalogue.section("dependencies", target)
@@ -207,7 +222,7 @@ def _fates(
 ) -> tuple[fates.Fate, ...] | None:
     if seen is None:
         return None
-    endpoints = Endpoints(catalogue)
+    endpoints = endpoints_of(catalogue)
     judged = [fates.fate(each, source, target, table, endpoints) for each in seen]
     order = {compatibility.State.BREAKS: 0, compatibility.State.UNKNOWN: 1, compatibility.State.WORKS: 2}
     return tuple(sorted(judged, key=lambda each: (order[each.state], -each.seen.requests)))

@@ -51,9 +51,9 @@ def _migration(plan: Plan, migrations: tuple[Migration, ...]) -> list[Risk]:
     if not migrations:
         return []
     rehearsed = any(step.estimate.origin is Origin.REHEARSED for step in plan.steps if step.name.startswith("migrate"))
-    rewriting = [each for each in migrations if each.rewrites or each.drops]
+    rewriting = [each for each in migrations if any(each.rows.get(table) for table in (*each.rewrites, *each.drops))]
     likelihood = Level.LOW if rehearsed else Level.HIGH if len(rewriting) > 2 else Level.MEDIUM
-    because = f"{len(migrations)} migrations, {len(rewriting)} of them change or drop what is there"
+    because = f"{len(migrations)} migrations, {len(rewriting)} of them change or drop values in rows that are here"
     if not rehearsed:
         because += "; not rehearsed on this database"
     else:
@@ -208,14 +208,24 @@ def _advisories(report: PlanReport) -> list[Risk]:
     gained = [row for row in left if row.change == "gained" and row.after.state in (Open.EXPOSED, Open.UNKNOWN)]
     exposed = [row for row in left if row.after.state is Open.EXPOSED]
     unclear = [row for row in left if row.after.state is Open.UNKNOWN]
+    if gained:
+        return [
+            Risk(
+                what="the new release is open to flaws the old one does not have",
+                likelihood=Level.HIGH if any(row.after.state is Open.EXPOSED for row in gained) else Level.MEDIUM,
+                impact=Level.HIGH,
+                because=f"{len(gained)} gained: {listed([row.advisory.id for row in gained], 4)}",
+                answer="liftlock advisories says under which conditions; choose another target or accept them",
+            )
+        ]
     if not exposed and not unclear:
         return []
     return [
         Risk(
-            what="the new release is open to known flaws",
+            what="flaws that are known today stay open",
             likelihood=Level.HIGH if exposed else Level.MEDIUM,
-            impact=Level.HIGH if exposed else Level.MEDIUM,
-            because=f"{len(exposed)} open here, {len(unclear)} that could not be told, {len(gained)} of them new "
+            impact=Level.LOW,
+            because=f"{len(exposed)} open as before, {len(unclear)} that could not be told; none is new "
             f"(as of {report.advisories.as_of})",
             answer="liftlock advisories says under which conditions; accept risks with an owner and an end",
         )
@@ -238,7 +248,8 @@ def checks(report: PlanReport, deployment: Deployment) -> tuple[str, ...]:
     ]
     if report.used:
         found.append(f"Change the {sum(each.count for each in report.used)} places in code that the scan names.")
-    found += [f"{each.title[0].upper()}{each.title[1:]}: {each.action}" for each in report.behaviours]
+    open_ones = [each.behaviour for each in report.behaviours if not each.spared]
+    found += [f"{each.title[0].upper()}{each.title[1:]}: {each.action}" for each in open_ones]
     if deployment.server.app_name and not deployment.server.app_name.startswith("basic-auth"):
         found.append(f"Try the plugin behind --app-name {deployment.server.app_name} with {plan.jump.target}.")
     found += [

@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 import functools
 import tomllib
+from collections.abc import Collection, Mapping
 from importlib import resources
 
 from liftlock.errors import UsageError
+from liftlock.knowledge import features
 from liftlock.model.codec import Value, from_builtins
 from liftlock.model.release import Release
 
@@ -22,7 +24,9 @@ class Who(enum.StrEnum):
 class Behaviour(Value, frozen=True):
     """One change. `action` is what to do about it; `evidence` a section and key of the catalogue that came with it.
 
-    `rule` is the code under which a scan finds code that depends on it; empty when nothing written shows it.
+    It matters where all of `needs` hold (uses of `features.toml`) and none of the options or variables in `settled` is
+    set on purpose. `rule` is the code under which a scan finds code that depends on it; empty when nothing written
+    shows it.
     """
 
     since: str
@@ -32,6 +36,16 @@ class Behaviour(Value, frozen=True):
     source: str
     evidence: tuple[str, str] | None = None
     rule: str = ""
+    needs: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
+
+    def spared(self, uses: Mapping[str, bool], words: Collection[str]) -> str:
+        """Why it does not matter to a deployment with these uses and these options and variables; empty if it does."""
+        absent = [need for need in self.needs if uses.get(need) is False]
+        if absent:
+            return f"does not apply: not true here that {features.uses()[absent[0]]}"
+        said = [word for word in self.settled if word in words]
+        return f"settled here by {said[0]}" if said else ""
 
     @property
     def release(self) -> Release:
@@ -59,6 +73,8 @@ def parse(text: str, name: str) -> tuple[Behaviour, ...]:
         raise UsageError(f"{name}: {error}") from error
     for entry in entries:
         Release.parse(entry.since)
+        if strange := set(entry.needs) - features.uses().keys():
+            raise UsageError(f"{name}: {entry.title}: needs {', '.join(sorted(strange))}, which is not explained")
     return tuple(sorted(entries, key=lambda entry: entry.release))
 
 

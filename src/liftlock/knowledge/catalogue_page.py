@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from liftlock.knowledge import behaviours, breaks
+from liftlock.knowledge import behaviours, breaks, compatibility, features, stops
 from liftlock.knowledge.catalogue import Catalogue, load
 from liftlock.model.deployment import Role
 from liftlock.model.release import Release
@@ -31,6 +31,15 @@ def page(catalogue: Catalogue) -> str:
             ("release", "built", "Python", "tracking head", "auth head", "REST", "CLI", "env", "flavors"),
             [_row(catalogue, release) for release in catalogue.releases],
         ),
+        "## Which clients work with which servers",
+        f"Measured on {compatibility.load().made}: the same {len(compatibility.load().operations)} operations of a "
+        "real client against a real server (SQLite, artifacts through it), by `make compatibility`. Upgrade the "
+        "server first, then the clients. `liftlock releases compat --detail` has the client's own words for each "
+        "operation that fails and judges releases in between from their neighbours; `liftlock releases measure` runs "
+        "pairs of your own.",
+        _compatibility(),
+        "## Stops on the way",
+        _stops(),
         "## What an operator notices",
         _table(
             ("since", "side", "what", "what to do", "source"),
@@ -46,6 +55,15 @@ def page(catalogue: Catalogue) -> str:
                 for each in sorted(breaks.load(), key=lambda each: (each.release, each.kind, each.path))
             ],
         ),
+        "## What is new and worth taking",
+        "`liftlock plan` shows those that matter to what a deployment uses.",
+        _table(
+            ("since", "what", "first step", "for whom"),
+            [
+                (each.since, each.title, each.how, "; ".join(features.uses()[use] for use in each.uses))
+                for each in features.load()
+            ],
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -54,6 +72,33 @@ def _row(catalogue: Catalogue, release: Release) -> tuple[str, ...]:
     heads = [catalogue.head(release, role) or "-" for role in (Role.TRACKING, Role.AUTH)]
     counts = [str(len(catalogue.section(name, release))) for name in ("rest", "cli", "environment", "flavors")]
     return (release.version, catalogue.built(release), catalogue.python(release) or "-", *heads, *counts)
+
+
+def _compatibility() -> str:
+    """One row for each client, one column for each server; the operations that fail are named below."""
+    table = compatibility.load()
+    rows, notes = [], []
+    for client in table.clients:
+        cells = []
+        for server in table.servers:
+            pair = table.round(client, server)
+            broken = table.broken(pair) if pair is not None else ()
+            cells.append("not measured" if pair is None else f"{len(broken)} fail" if broken else "works")
+            if broken:
+                notes.append((client.version, server.version, ", ".join(broken)))
+        rows.append((f"client {client}", *cells))
+    notes += [(each.client.version, each.server.version, each.reason) for each in table.unmeasured]
+    grid = _table(("", *(f"server {server}" for server in table.servers)), rows)
+    return grid + "\n\n" + _table(("client", "server", "what fails"), notes)
+
+
+def _stops() -> str:
+    if not stops.load():
+        return f"None: {stops.NONE}. An entry would need a reason and a source."
+    return _table(
+        ("from", "to", "stop at", "reason", "source"),
+        [(each.before, each.after, each.at, each.reason, each.source) for each in stops.load()],
+    )
 
 
 def _name(entry: breaks.Break) -> str:

@@ -88,6 +88,12 @@ class Endpoints:
         return frozenset(self._catalogue.section("rest", release))
 
 
+@functools.lru_cache(maxsize=2)
+def endpoints_of(catalogue: Catalogue) -> Endpoints:
+    """The endpoints of a catalogue, prepared once: it takes longer than reading a log of a day."""
+    return Endpoints(catalogue)
+
+
 def fate(seen: Seen, source: Release, target: Release, table: Table, endpoints: Endpoints) -> Fate:
     """What becomes of a client when the server goes from one release to another. Pure.
 

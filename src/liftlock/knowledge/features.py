@@ -7,6 +7,8 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 
+import msgspec
+
 from liftlock.errors import UsageError
 from liftlock.model.codec import Value, from_builtins
 from liftlock.model.deployment import Deployment, Role
@@ -32,23 +34,34 @@ class Feature(Value, frozen=True):
         return Release(version=self.since)
 
 
-class _Table(Value, frozen=True):
+class Table(Value, frozen=True):
+    """The file: what the names of `uses` mean, and the features."""
+
     format: int
     uses: dict[str, str]
     feature: tuple[Feature, ...]
 
 
-@functools.cache
 def load() -> tuple[Feature, ...]:
     """All features, oldest first."""
+    return _shipped().feature
+
+
+def uses() -> dict[str, str]:
+    """What a deployment may use, by name, with what it means."""
+    return _shipped().uses
+
+
+@functools.cache
+def _shipped() -> Table:
     text = resources.files("liftlock.knowledge").joinpath("data/features.toml").read_text(encoding="utf-8")
     return parse(text, "features.toml")
 
 
-def parse(text: str, name: str) -> tuple[Feature, ...]:
-    """The features in TOML text, oldest first. Raises UsageError with the file and the reason."""
+def parse(text: str, name: str) -> Table:
+    """The table in TOML text, features oldest first. Raises UsageError with the file and the reason."""
     try:
-        table = from_builtins(tomllib.loads(text), _Table)
+        table = from_builtins(tomllib.loads(text), Table)
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from error
     for entry in table.feature:
@@ -56,15 +69,15 @@ def parse(text: str, name: str) -> tuple[Feature, ...]:
         if not entry.uses or (unknown := set(entry.uses) - table.uses.keys()):
             what = f"uses {', '.join(sorted(unknown))}, which is not explained" if entry.uses else "is for nobody"
             raise UsageError(f"{name}: {entry.since}: {entry.title}: {what}")
-    return tuple(sorted(table.feature, key=lambda entry: entry.release.key))
+    return msgspec.structs.replace(table, feature=tuple(sorted(table.feature, key=lambda each: each.release.key)))
 
 
-def between(source: Release, target: Release, uses: Mapping[str, bool]) -> tuple[Feature, ...]:
+def between(source: Release, target: Release, used: Mapping[str, bool]) -> tuple[Feature, ...]:
     """What is new on the way to a release and matters to a deployment with these uses."""
     return tuple(
         entry
         for entry in load()
-        if source < entry.release <= target and all(uses.get(use, False) for use in entry.uses)
+        if source < entry.release <= target and all(used.get(use, False) for use in entry.uses)
     )
 
 

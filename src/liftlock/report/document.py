@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headers; `tones` says for each row whether it is bad, a warning, good, or nothing in particular."""
+    """Rows under headers; `tones` says for each row whether it is bad, a warning, good, or nothing in particular.
+
+    A terminal shows `limit` rows (None: all); pages always show all.
+    """
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     tones: tuple[str, ...] = ()
     caption: str = ""
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,9 @@ class Rows:
         self.rows.append(cells)
         self.tones.append(tone)
 
-    def table(self, caption: str = "") -> Table:
+    def table(self, caption: str = "", limit: int | None = None) -> Table:
         """What was collected."""
-        return Table(self.headers, tuple(self.rows), tuple(self.tones), caption)
+        return Table(self.headers, tuple(self.rows), tuple(self.tones), caption, limit)
 
 
 def listed(items: Sequence[str], limit: int) -> str:

@@ -38,8 +38,12 @@ def _block(block: Block) -> str:
 
 
 def _table(block: Table) -> str:
-    shown = table(block.headers, [[_plain(cell) for cell in row] for row in block.rows])
-    return f"{block.caption}\n{shown}" if block.caption else shown
+    rows = block.rows[: block.limit]
+    lines = [block.caption] if block.caption else []
+    lines.append(table(block.headers, [[_plain(cell) for cell in row] for row in rows]))
+    if len(rows) < len(block.rows):
+        lines.append(f"... and {len(block.rows) - len(rows)} more (--format markdown or html shows all)")
+    return "\n".join(lines)
 
 
 def _plain(text: str) -> str:

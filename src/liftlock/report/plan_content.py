@@ -45,6 +45,13 @@ class Used(Value, frozen=True):
     message: str
 
 
+class Noticed(Value, frozen=True):
+    """A change of behaviour, and why it does not matter here (empty: it does)."""
+
+    behaviour: Behaviour
+    spared: str
+
+
 class LineState(enum.StrEnum):
     """What becomes of a word of this deployment's own command line or environment."""
 
@@ -120,7 +127,7 @@ class PlanReport(Value, frozen=True):
     defaults: tuple[LineWord, ...]
     breaks: tuple[Break, ...]
     used: tuple[Used, ...] | None
-    behaviours: tuple[Behaviour, ...]
+    behaviours: tuple[Noticed, ...]
     changes: dict[str, dict[str, int]]
     fates: tuple[Fate, ...] | None
     old_clients: tuple[Judgement, ...]

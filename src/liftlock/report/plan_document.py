@@ -13,6 +13,8 @@ from liftlock.report.document import Block, Bullets, Document, Rows, Section, Ta
 from liftlock.report.plan_content import Level, LineState, Migration, PlanReport
 from liftlock.report.text import estimate, size
 
+# So many rows of a long table are enough on a terminal; the pages have them all.
+_FEW = 12
 _TONES = {State.WORKS: "good", State.BREAKS: "bad", State.UNKNOWN: "warn"}
 _BACK = {
     Reversibility.UNDO: "undone",
@@ -168,7 +170,7 @@ def _breaks(report: PlanReport) -> Section:
         rows = Rows(("name", "gone in", "effect", "instead"))
         for entry in unused:
             rows.add(f"`{entry.path}{_parameters(entry)}`", entry.removed, entry.effect.value, entry.replacement)
-        blocks.append(rows.table(title))
+        blocks.append(rows.table(title, limit=_FEW))
     counts = [
         f"{name} " + ", ".join(f"{count} {what}" for what, count in sorted(what_counts.items()))
         for name, what_counts in report.changes.items()
@@ -193,8 +195,9 @@ def _parameters(entry: Break) -> str:
 
 def _behaviours(report: PlanReport) -> Section:
     rows = Rows(("since", "side", "what changes", "what to do"))
-    for each in report.behaviours:
-        rows.add(each.since, each.who.value, each.title, each.action)
+    for noticed in sorted(report.behaviours, key=lambda each: bool(each.spared)):
+        each = noticed.behaviour
+        rows.add(each.since, each.who.value, each.title, noticed.spared or each.action)
     return Section(
         "What behaves otherwise", (rows.table("Changes an operator notices"),) if rows.rows else ("Nothing known.",)
     )
@@ -268,7 +271,7 @@ def _advisories(report: PlanReport) -> Section:
             fix = str(row.fix_in_line) if row.fix_in_line else "no" if row.advisory.affected else "unknown"
             tone = "bad" if row.after.state is Open.EXPOSED else "warn" if row.after.state is Open.UNKNOWN else ""
             rows.add(row.advisory.id, row.advisory.title, row.before.state.value, row.after.state.value, fix, tone=tone)
-        blocks.append(rows.table(f"{said} ({len(mine)})"))
+        blocks.append(rows.table(f"{said} ({len(mine)})", limit=_FEW))
     return Section("Known flaws", tuple(blocks))
 
 

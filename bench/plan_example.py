@@ -1,0 +1,66 @@
+"""The plan that is shown in the docs: `make plan-example` starts the demo's old server, fills it and plans its upgrade.
+
+`python -m bench.plan_example DIRECTORY [TARGET]` writes plan.html and plan.md there. The deployment is made as
+`liftlock demo` makes it, in /srv/mlflow or, where that cannot be written, in a temporary directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from liftlock import files
+from liftlock.app.init import initialise
+from liftlock.cli.main import cli
+from liftlock.demo.server import ADMIN, old_server
+from liftlock.model.release import Release
+from liftlock.model.secret import Secret
+from liftlock.model.uri import Engine, StoreUri
+from liftlock.releases.environment import Environments
+from liftlock.releases.proof import free_port
+from liftlock.releases.tools import PopulateSize, ReleaseTools
+
+SOURCE, TARGET = "2.9.2", "3.17.2"
+_PLACE = Path("/srv/mlflow")
+
+
+@contextlib.contextmanager
+def deployment() -> Iterator[Path]:
+    """The liftlock.toml of a running old server with data of every kind."""
+    with contextlib.ExitStack() as stack:
+        try:
+            _PLACE.mkdir(parents=True)
+            place = _PLACE
+            stack.callback(files.remove_tree, place)
+        except OSError:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-")))
+        old = Environments().build(Release.parse(SOURCE), drivers={Engine.SQLITE})
+        server = stack.enter_context(
+            old_server(
+                old, place, tracking=StoreUri.parse(f"sqlite:///{place / 'mlflow.db'}"),
+                auth=StoreUri.parse(f"sqlite:///{place / 'basic_auth.db'}"), port=free_port(),
+            )
+        )  # fmt: skip
+        ReleaseTools(old).populate(
+            server.url, size=PopulateSize(experiments=2, runs=10, points=200, models=1, versions=2), username=ADMIN,
+            password=server.password, users=[(name, Secret(secrets.token_urlsafe(12))) for name in ("alice", "bob")],
+        )  # fmt: skip
+        initialise(place / "liftlock.toml", pid=server.pid, name="demo", public_names=(), force=False)
+        yield place / "liftlock.toml"
+
+
+def main(into: Path, target: str) -> None:
+    """Write both pages."""
+    into.mkdir(parents=True, exist_ok=True)
+    with deployment() as config:
+        for form, name in (("html", "plan.html"), ("markdown", "plan.md")):
+            words = ["--config", str(config), "plan", "--to", target, "--format", form, "--output", str(into / name)]
+            cli.main(args=words, prog_name="liftlock", standalone_mode=False)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else TARGET)
