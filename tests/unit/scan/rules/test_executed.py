@@ -1,0 +1,119 @@
+"""Rules executed: each behaviour is the old one before the release its rule names, and the new one from there on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from liftlock.knowledge import behaviours
+from liftlock.model.release import Release
+from liftlock.releases.children import clean_environment
+from liftlock.scan.rules.registry import RULES
+from tests.support.releases import OLD, environment, newest
+
+_RUNNER = """
+import contextlib, json, os, sys, warnings
+outcomes, names = {}, {}
+for code, snippet in json.load(sys.stdin).items():
+    os.makedirs(code)
+    os.chdir(code)
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("always")
+        try:
+            exec(snippet, names)
+            outcomes[code] = names["new"]
+        except Exception as error:
+            outcomes[code] = repr(error)
+        if outcomes[code] == "warned":
+            outcomes[code] = any("stage" in str(w.message) and "deprecated" in str(w.message) for w in caught)
+    os.chdir("..")
+print(json.dumps(outcomes))
+"""
+_MODEL = """
+import os, mlflow
+class Model(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return model_input
+mlflow.set_tracking_uri("sqlite:////" + os.getcwd() + "/x.db")
+with mlflow.start_run() as run:
+    mlflow.pyfunc.log_model("model", python_model=Model())
+"""
+# Each leaves `new`: whether the release behaves as the rule says. They run in this order, with the same names. What
+# needs a server, SHAP or 1.x is not run.
+SNIPPETS = {
+    "LL801": """
+import mlflow
+try:
+    mlflow.set_tracking_uri("file:./runs")
+    mlflow.MlflowClient().search_experiments()
+    new = False
+except mlflow.MlflowException as error:
+    new = "MLFLOW_ALLOW_FILE_STORE" in str(error)
+    assert new, error
+""",
+    "LL802": """
+import mlflow
+mlflow.set_tracking_uri(None)
+new = {"sqlite": True, "file": False}[mlflow.get_tracking_uri().partition(":")[0]]
+""",
+    "LL803": """
+import mlflow.server
+try:
+    import mlflow.server.fastapi_security
+    new = True
+except ModuleNotFoundError:
+    new = False
+""",
+    "LL804": "import mlflow.utils.mlflow_tags as tags\nnew = 'mlflow.gitRepoURL' not in vars(tags).values()\n",
+    "LL805": _MODEL + """
+try:
+    mlflow.pyfunc.load_model(run.info.artifact_uri + "/model")
+    new = False
+except Exception as error:
+    new = "No such artifact" in str(error) or "No such file" in str(error)
+    assert new, error
+mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+""",
+    "LL807": """
+import os, mlflow
+from sklearn.linear_model import LinearRegression
+mlflow.sklearn.save_model(LinearRegression().fit([[0], [1]], [0, 1]), "m")
+new = {"model.skops": True, "model.pkl": False}[next(each for each in os.listdir("m") if each.startswith("model."))]
+""",
+    "LL809": """
+version = mlflow.register_model(f"runs:/{run.info.run_id}/model", "m")
+mlflow.MlflowClient().transition_model_version_stage("m", version.version, "Production")
+new = "warned"
+""",
+}  # fmt: skip
+UNTRIED = {"LL806", "LL808", "LL810", "LL811"}
+
+
+def _check(version: str, directory: Path) -> None:
+    done = subprocess.run(
+        [str(environment(version).python), "-c", _RUNNER], input=json.dumps(SNIPPETS), capture_output=True, text=True,
+        timeout=300, env=clean_environment({"GIT_PYTHON_REFRESH": "quiet"}), check=False, cwd=directory,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    outcomes = json.loads(done.stdout.splitlines()[-1])
+    release = Release(version=version)
+    assert outcomes == {code: behaviours.of_rule(code).release <= release for code in SNIPPETS}
+
+
+def test_every_rule_is_tried_or_named() -> None:
+    assert {rule.code.code for rule in RULES} == set(SNIPPETS) | UNTRIED
+
+
+@pytest.mark.release
+def test_rules_in_the_newest_release(tmp_path: Path) -> None:
+    _check(newest(), tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.release
+@pytest.mark.parametrize("version", [OLD, "2.22.5", "3.4.0"])
+def test_rules_in_between(version: str, tmp_path: Path) -> None:
+    _check(version, tmp_path)
