@@ -26,12 +26,14 @@ class PostgresqlTarget(RowReader):
     def delete(self, table: str, columns: Sequence[str], values: Iterable[Key]) -> int:
         """Delete the rows whose `columns` have one of these combinations of values (NULL equals NULL); how many."""
         relation = self.relation(table)
-        start = sql.SQL("DELETE FROM ONLY {} AS t WHERE ").format(relation.identifier)
+        query = sql.SQL("DELETE FROM ONLY {} AS t").format(relation.identifier)
+        deleted = 0
         with translated(self._uri):
-            return sum(
-                self._connection.execute(start + where, given, prepare=False).rowcount
-                for where, given in conditions(relation, columns, values)
-            )
+            self._prefer_index(relation, columns)
+            for others, where, given in conditions(relation, columns, values):
+                whole = query + sql.SQL(" USING {}").format(others) if others else query
+                deleted += self._connection.execute(whole + sql.SQL(" WHERE ") + where, given, prepare=False).rowcount
+        return deleted
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Insert rows given as values of `columns`."""

@@ -24,9 +24,10 @@ from liftlock.stores.postgresql_locks import locked, transaction
 from liftlock.stores.postgresql_obstacles import obstacles
 from liftlock.stores.postgresql_relations import Relations, read_relations, shapes
 from liftlock.stores.postgresql_stream import copy_database
-from liftlock.stores.postgresql_view import PostgresqlView, Token, array, count_log, read_log
+from liftlock.stores.postgresql_view import READ_BY_KEY, PostgresqlView, Token, array, count_log, read_log
 
 _PATIENCE = 60.0  # seconds for locks where the caller names none
+_WORTH_VACUUM = 10_000  # consumed entries; the room of fewer is left to autovacuum
 
 
 class PostgresqlLive:
@@ -74,23 +75,28 @@ class PostgresqlLive:
     def look(self) -> Iterator[PostgresqlView]:
         """One view of rows and log, whatever became of the schema."""
         with session(self._uri) as connection, snapshot_transaction(connection):
+            connection.execute(READ_BY_KEY)
             relations = read_relations(connection)
             yield read_log(connection, self._uri, relations, capture.with_log(connection, relations))
 
     def consume(self, token: Token) -> None:
         """Delete exactly these entries. One that was moved meanwhile (VACUUM FULL) stays, and is applied again."""
-        if not token:
-            return
-        with session(self._uri) as connection, side_effect("consume log"), transaction(connection):
-            for oid, (places, ids) in token.items():
-                connection.execute(
-                    sql.SQL(
-                        "DELETE FROM {} AS l USING unnest(%s::tid[], %s::bigint[]) AS u(place, id)"
-                        " WHERE l.ctid = u.place AND l.id = u.id"
-                    ).format(sql.Identifier(catalog.LIFTLOCK, f"log_{oid}")),
-                    (array(places), array(ids)),
-                    prepare=False,
-                )
+        with session(self._uri) as connection:
+            with side_effect("consume log"), transaction(connection):
+                # Entries are found by their place, never by reading the log.
+                connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+                for oid, (places, ids) in token.items():
+                    connection.execute(
+                        sql.SQL(
+                            "DELETE FROM {} AS l USING unnest(%s::tid[], %s::bigint[]) AS u(place, id)"
+                            " WHERE l.ctid = u.place AND l.id = u.id"
+                        ).format(_log(oid)),
+                        (array(places), array(ids)),
+                        prepare=False,
+                    )
+            for oid, (places, _) in token.items():
+                if len(places) >= _WORTH_VACUUM:
+                    connection.execute(sql.SQL("VACUUM (TRUNCATE off) {}").format(_log(oid)))
 
     @contextmanager
     def fence(self, label: str, *, seconds: float, patience: float) -> Iterator[PostgresqlView]:
@@ -134,6 +140,7 @@ class PostgresqlLive:
         """A transaction in replica role."""
         with session(self._uri) as connection, side_effect("apply rows"), transaction(connection):
             connection.execute(TAKE_ROLE)
+            connection.execute(READ_BY_KEY)
             yield PostgresqlTarget(connection, self._uri, read_relations(connection))
 
     def copy_to(self, target: Store, *, observer: Observer = silent) -> None:
@@ -164,6 +171,7 @@ class PostgresqlLive:
                 "nothing is captured here, or the schema is no longer the one that was captured",
                 hint="Somebody changed tables or triggers. Begin the upgrade anew.",
             )
+        connection.execute(READ_BY_KEY)
         return read_log(connection, self._uri, relations, capture.logged(relations), limit)
 
     @contextmanager
@@ -189,3 +197,7 @@ class PostgresqlLive:
             and fence.fence_until(connection) is not None
             and all(fence.FENCE in relation.triggers for relation in read_relations(connection).values())
         )
+
+
+def _log(oid: int) -> sql.Identifier:
+    return sql.Identifier(catalog.LIFTLOCK, f"log_{oid}")

@@ -21,6 +21,9 @@ Token = dict[int, tuple[list[str], list[str]]]
 """Table's oid -> places (ctid) and ids of log entries."""
 
 _BATCH = 20_000  # keys in one query
+# Keys are many and rows lie apart: the server's default would rather read a whole table of millions than its index.
+# And it needs its processors for others.
+READ_BY_KEY = "SET LOCAL random_page_cost = 1.1; SET LOCAL max_parallel_workers_per_gather = 0"
 
 
 class RowReader:
@@ -30,18 +33,34 @@ class RowReader:
         self._connection = connection
         self._uri = uri
         self._relations = relations
+        self._index_only = False
 
     def rows(self, table: str, columns: Sequence[str], values: Iterable[Key]) -> list[Row]:
         """The rows whose `columns` have one of these combinations of values; no order, no repetition."""
         relation = self.relation(table)
-        start = sql.SQL("SELECT {} FROM ONLY {} AS t WHERE ").format(_as_text(relation), relation.identifier)
+        query = sql.SQL("SELECT {} FROM ONLY {} AS t").format(_as_text(relation), relation.identifier)
+        found: list[Row] = []
         with translated(self._uri):
-            parts = [
-                self._connection.execute(start + where, given, prepare=False).fetchall()
-                for where, given in conditions(relation, columns, values)
-            ]
-        # Two spellings of one value (0 and -0 of a float) may have come into two queries.
-        return parts[0] if len(parts) == 1 else list(dict.fromkeys(row for part in parts for row in part))
+            self._prefer_index(relation, columns)
+            for others, where, given in conditions(relation, columns, values):
+                whole = query + sql.SQL(", {}").format(others) if others else query
+                found += self._connection.execute(whole + sql.SQL(" WHERE ") + where, given, prepare=False).fetchall()
+        # Two spellings of one value (0 and -0 of a float) find the same row twice.
+        return list(dict.fromkeys(found))
+
+    def _prefer_index(self, relation: Relation, columns: Sequence[str]) -> None:
+        """Find rows by the primary key's index wherever it fits: then the size of the table does not matter.
+
+        Without statistics, which a fresh copy may not have, the server would rather read everything.
+        """
+        wanted = set(columns) == set(relation.key[: len(columns)])
+        if wanted != self._index_only:
+            word = "off" if wanted else "on"
+            self._connection.execute(
+                f"SET LOCAL enable_seqscan = {word}; SET LOCAL enable_hashjoin = {word};"
+                f" SET LOCAL enable_mergejoin = {word}".encode()
+            )
+            self._index_only = wanted
 
     def relation(self, table: str) -> Relation:
         """Raises StoreError where there is no such table."""
@@ -99,32 +118,43 @@ class PostgresqlView(RowReader):
 
 def conditions(
     relation: Relation, columns: Sequence[str], values: Iterable[Key]
-) -> Iterator[tuple[sql.Composable, list[str]]]:
-    """What to put behind WHERE, and its parameters, to find these combinations of values; NULL equals NULL."""
+) -> Iterator[tuple[sql.Composable | None, sql.Composable, list[str]]]:
+    """How to find these combinations of values in the table `t`; NULL equals NULL.
+
+    Each item is what to join with (None: nothing), what to put behind WHERE, and the parameters.
+    """
+    full = (False,) * len(columns)
     patterns: dict[tuple[bool, ...], list[Key]] = {}
-    for value in dict.fromkeys(values):
-        patterns.setdefault(tuple(part is None for part in value), []).append(value)
+    for value in set(values):
+        pattern = tuple(part is None for part in value) if None in value else full
+        patterns.setdefault(pattern, []).append(value)
     for pattern, found in patterns.items():
-        absent = [column for column, is_null in zip(columns, pattern, strict=True) if is_null]
-        present = [(place, column) for place, column in enumerate(columns) if not pattern[place]]
-        nulls = [sql.SQL("{} IS NULL").format(_column(column)) for column in absent]
-        if not present:
-            yield sql.SQL(" AND ").join(nulls), []
-            continue
-        arrays = [sql.SQL("%s::{}[]").format(sql.SQL(relation.types[column])) for _, column in present]
-        listed = sql.SQL("({}) IN (SELECT * FROM unnest({}))").format(
-            sql.SQL(", ").join(_column(column) for _, column in present), sql.SQL(", ").join(arrays)
+        present = [place for place, is_null in enumerate(pattern) if not is_null]
+        where = sql.SQL(" AND ").join(
+            sql.SQL("{} IS NULL").format(_column(column))
+            if is_null
+            else sql.SQL("{} = u.{}").format(_column(column), sql.Identifier(f"c{place}"))
+            for place, (column, is_null) in enumerate(zip(columns, pattern, strict=True))
         )
+        if not present:
+            yield None, where, []
+            continue
+        listed = sql.SQL("unnest({}) AS u({})").format(
+            sql.SQL(", ").join(sql.SQL("%s::{}[]").format(sql.SQL(relation.types[columns[n]])) for n in present),
+            sql.SQL(", ").join(sql.Identifier(f"c{place}") for place in present),
+        )
+        found.sort()  # neighbours lie on the same pages of index and table: half the work
         for part in (found[at : at + _BATCH] for at in range(0, len(found), _BATCH)):
-            yield (
-                sql.SQL(" AND ").join([listed, *nulls]),
-                [array(value[place] for value in part) for place, _ in present],
-            )
+            texts = list(zip(*part, strict=True))
+            yield listed, where, [array(texts[place]) for place in present]
 
 
-def array(values: Iterable[str]) -> str:
+def array(given: Sequence[str]) -> str:
     """Texts as one literal of an array."""
-    return "{" + ",".join('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values) + "}"
+    joined = '","'.join(given)
+    if given and "\\" not in joined and joined.count('"') == 2 * (len(given) - 1):
+        return f'{{"{joined}"}}'
+    return "{" + ",".join('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in given) + "}"
 
 
 def _as_text(relation: Relation) -> sql.Composable:
@@ -141,37 +171,34 @@ def _column(name: str) -> sql.Composable:
 def read_log(
     connection: Connection, uri: StoreUri, relations: Relations, logs: Relations, limit: int | None = None
 ) -> PostgresqlView:
-    """The view of this moment: the oldest `limit` entries of the log (None: all) and all rows.
+    """The view of this moment: `limit` entries of the log (None: all; old ones first as far as that costs nothing) and
+    all rows.
 
     `logs` are those of the tables that have a log.
     """
     changed: dict[str, frozenset[Key]] = {}
     whole = set()
     token: Token = {}
-    last = None if limit is None else _last_of_oldest(connection, logs, limit)
-    for name in _not_empty(connection, logs):
-        relation = logs[name]
+    for relation in _not_empty(connection, logs):
+        if limit is not None and limit <= 0:
+            break
+        key = [sql.SQL("{}::text").format(sql.Identifier(f"k{place}")) for place in range(len(relation.key))]
         query = sql.SQL("SELECT {} FROM {}{}").format(
-            sql.SQL(", ").join([sql.SQL("ctid::text"), sql.SQL("id::text"), *_logged_key(relation)]),
+            sql.SQL(", ").join([sql.SQL("ctid::text"), sql.SQL("id::text"), *key]),
             relation.log,
-            sql.SQL("" if last is None else f" WHERE id <= {last}"),
+            sql.SQL("" if limit is None else f" LIMIT {limit}"),
         )
-        entries = connection.execute(query, prepare=False).fetchall()
-        if not entries:
-            continue
-        places, ids, *keys = zip(*entries, strict=True)
+        places, ids, *keys = zip(*connection.execute(query, prepare=False).fetchall(), strict=True)
         token[relation.oid] = (list(places), list(ids))
+        if limit is not None:
+            limit -= len(ids)
         found = frozenset(zip(*keys, strict=True))
         marks = {key for key in found if key[0] is None}
         if marks:
-            whole.add(name)
+            whole.add(relation.name)
         if found - marks:
-            changed[name] = found - marks
+            changed[relation.name] = found - marks
     return PostgresqlView(connection, uri, relations, changed, frozenset(whole), token)
-
-
-def _logged_key(relation: Relation) -> list[sql.Composable]:
-    return [sql.SQL("{}::text").format(sql.Identifier(f"k{place}")) for place in range(len(relation.key))]
 
 
 def count_log(connection: Connection, relations: Relations) -> dict[str, int]:
@@ -179,23 +206,12 @@ def count_log(connection: Connection, relations: Relations) -> dict[str, int]:
     return dict(_of_each(connection, relations, "SELECT {}, count(*) FROM {}"))
 
 
-def _not_empty(connection: Connection, relations: Relations) -> list[str]:
-    return [name for name, some in _of_each(connection, relations, "SELECT {}, EXISTS (SELECT FROM {})") if some]
+def _not_empty(connection: Connection, logs: Relations) -> list[Relation]:
+    """Tables with log entries; that whose first entry is the oldest comes first, so that none waits for ever."""
+    found = _of_each(connection, logs, "SELECT {}, (SELECT id FROM {} LIMIT 1)")
+    return [logs[name] for id_, name in sorted((id_, name) for name, id_ in found if id_ is not None)]
 
 
-def _of_each(connection: Connection, relations: Relations, query: str) -> list[Any]:
-    parts = [sql.SQL(query).format(sql.Literal(name), relation.log) for name, relation in relations.items()]
+def _of_each(connection: Connection, logs: Relations, query: str) -> list[Any]:
+    parts = [sql.SQL(query).format(sql.Literal(name), relation.log) for name, relation in logs.items()]
     return connection.execute(sql.SQL(" UNION ALL ").join(parts)).fetchall() if parts else []
-
-
-def _last_of_oldest(connection: Connection, relations: Relations, limit: int) -> int | None:
-    """The id up to which there are `limit` entries; None where there are no more than that."""
-    logs = [sql.SQL("SELECT id FROM {}").format(relation.log) for relation in relations.values()]
-    if not logs:
-        return None
-    row = connection.execute(
-        sql.SQL("SELECT id FROM ({}) AS l ORDER BY id OFFSET {} LIMIT 1").format(
-            sql.SQL(" UNION ALL ").join(logs), sql.Literal(limit - 1)
-        )
-    ).fetchone()
-    return None if row is None else int(row[0])
