@@ -75,14 +75,18 @@ def verification(entries: Sequence[Entry]) -> tuple[Finding, ...]:
 
 def databases(before: Mapping[str, Fingerprint], after: Mapping[str, Fingerprint]) -> tuple[DatabaseLine, ...]:
     """One line for each database that was measured on both sides."""
-    return tuple(
-        DatabaseLine(
-            role=role, rows_before=before[role].rows, rows_after=after[role].rows,
-            tables_before=len(before[role].tables), tables_after=len(after[role].tables),
-            changed=before[role].differences(after[role]),
-        )
-        for role in before
-        if role in after
+    return tuple(_database(role, before[role], after[role]) for role in before if role in after)
+
+
+def _database(role: str, before: Fingerprint, after: Fingerprint) -> DatabaseLine:
+    old, new = before.columns(), after.columns()
+    both = sorted(old.keys() & new.keys())
+    same = [name for name in both if old[name] == new[name]]
+    return DatabaseLine(
+        role=role, rows_before=before.rows, rows_after=after.rows, tables_before=len(old), tables_after=len(new),
+        added=tuple(sorted(new.keys() - old.keys())), removed=tuple(sorted(old.keys() - new.keys())),
+        altered=tuple(name for name in both if old[name] != new[name]),
+        changed=tuple(name for name in same if before.table(name) != after.table(name)),
     )  # fmt: skip
 
 

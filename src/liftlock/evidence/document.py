@@ -53,11 +53,12 @@ def sections(summary: Summary) -> tuple[Section, ...]:
         Section(
             "Databases",
             () if summary.databases else ("Not measured on both sides.",),
-            ("database", "tables", "rows", "tables that differ"),
+            ("database", "tables", "rows", "tables added", "removed", "with other columns", "with other content"),
             tuple(
                 (
                     each.role, f"{each.tables_before} to {each.tables_after}",
-                    f"{each.rows_before} to {each.rows_after}", ", ".join(each.changed) or "none",
+                    f"{each.rows_before} to {each.rows_after}",
+                    *map(_names, (each.added, each.removed, each.altered, each.changed)),
                 )
                 for each in summary.databases
             ),
@@ -176,6 +177,10 @@ def _proofs(results: Sequence[CommandResult]) -> Iterable[Section]:
 
 def _answer(finding: Finding) -> str:
     return finding.outcome.value if finding.blocks or not finding.needs_attention else f"{finding.outcome} (warning)"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _took(value: float | None) -> str:

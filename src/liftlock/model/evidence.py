@@ -66,13 +66,20 @@ class StepLine(Value, frozen=True):
 
 
 class DatabaseLine(Value, frozen=True):
-    """One database before and after. `changed` names the tables whose fingerprints differ or that are on one side."""
+    """One database before and after, table by table.
+
+    `altered` have other columns now (what of them must be equal is in the verification), `changed` have the same
+    columns and other content.
+    """
 
     role: str
     rows_before: int
     rows_after: int
     tables_before: int
     tables_after: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    altered: tuple[str, ...]
     changed: tuple[str, ...]
 
 

@@ -83,10 +83,32 @@ def story(deployment: Deployment) -> Deployment:
     """An upgrade that fails and is put back, then the page's commands in order."""
     failed = deployment.liftlock("upgrade", "--to", NEW, "--yes", env={"STUB_MIGRATE": "fail:t004"})
     assert failed.returncode == 4
-    assert [words[0] for words in COMMANDS] == ["evidence", "upgrade", "evidence", "evidence", "evidence"]
-    said = [ran(deployment, [word.replace("3.17.2", NEW) for word in words]) for words in COMMANDS]
-    assert "2 passed" in said[0] and "| tests (before) | pass |" in said[3] and "| tests (after) | pass |" in said[3]
+    repository(deployment.directory)
+    assert len(COMMANDS) == 8
+    said = {}
+    for words in COMMANDS:
+        words = [word.replace("3.17.2", NEW) for word in words]
+        if words[0] == "pin":
+            words.append("--offline")  # the index is another test's
+        # the catalogue knows no release that only tests have, and `watch` says so
+        said[" ".join(words[:2])] = ran(deployment, words, 1 if "watch" in words else 0)
+    assert "2 passed" in said["evidence record"]
+    text = said["evidence show"]
+    assert "| tests (before) | pass |" in text and "| tests (after) | pass |" in text
+    assert "upgrade status: shipped" in said["releases watch"] and f"knows no MLflow {NEW}" in said["releases watch"]
+    assert f"mlflow=={NEW}" in (deployment.directory / "requirements.txt").read_text()
     return deployment
+
+
+def repository(directory: Path) -> None:
+    """What a team keeps beside its deployment."""
+    subprocess.run(["git", "init", "-q", directory], check=True)
+    (directory / ".gitignore").write_text("*\n!/config\n!/config/*\n!/requirements.txt\n!/SECURITY.md\n")
+    (directory / "config").mkdir()
+    (directory / "config/mlflow_release.yaml").write_text(
+        f"current_version: {OLD}\nverification_checklist:\n  - the server is healthy\n"
+    )
+    (directory / "requirements.txt").write_text(f"mlflow=={OLD}\n")
 
 
 @pytest.fixture

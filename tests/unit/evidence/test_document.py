@@ -69,18 +69,20 @@ def test_steps_that_failed_and_were_taken_back(tmp_path: Path) -> None:
 
 
 def test_databases_and_packages() -> None:
-    def fingerprint(**rows: int) -> Fingerprint:
-        tables = tuple(
-            TableFingerprint(table=name, rows=n, sum1=str(n), sum2="0", columns=("c",)) for name, n in rows.items()
+    def fingerprint(**tables: tuple[int, str]) -> Fingerprint:
+        made = tuple(
+            TableFingerprint(table=name, rows=rows, sum1=str(rows), sum2="0", columns=tuple(columns))
+            for name, (rows, columns) in tables.items()
         )
-        return Fingerprint(algorithm="x", tables=tables)
+        return Fingerprint(algorithm="x", tables=made)
 
-    lines = account.databases(
-        {"tracking": fingerprint(runs=2, tags=1), "auth": fingerprint()}, {"tracking": fingerprint(runs=3, tags=1)}
+    old = fingerprint(runs=(2, "ab"), tags=(1, "a"), gone=(0, "a"), same=(4, "c"))
+    (line,) = account.databases(
+        {"tracking": old, "auth": fingerprint()},
+        {"tracking": fingerprint(runs=(2, "abc"), tags=(2, "a"), new=(1, "a"), same=(4, "c"))},
     )
-    assert [(each.role, each.rows_before, each.rows_after, each.changed) for each in lines] == [
-        ("tracking", 3, 4, ("runs",))
-    ]
+    assert (line.role, line.rows_before, line.rows_after, line.tables_after) == ("tracking", 7, 9, 4)
+    assert (line.added, line.removed, line.altered, line.changed) == (("new",), ("gone",), ("runs",), ("tags",))
     changes = account.packages("mlflow==2.9.2\nsix==1.0\nold==1\n", "mlflow==3.4.0 \\\n  --hash=x\nsix==1.0\nnew==2\n")
     assert [(each.name, each.before, each.after) for each in changes] == [
         ("mlflow", "2.9.2", "3.4.0"), ("new", "", "2"), ("old", "1", ""),
