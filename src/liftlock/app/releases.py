@@ -19,10 +19,11 @@ from pathlib import Path
 import msgspec
 
 from liftlock import clock, files
+from liftlock.app.catalogue import current as current
 from liftlock.effects import side_effect
 from liftlock.errors import CommandFailed, ReleaseError, UsageError
 from liftlock.knowledge import stops
-from liftlock.knowledge.catalogue import INDEX, Catalogue, Contents, load
+from liftlock.knowledge.catalogue import INDEX, Catalogue, Contents
 from liftlock.knowledge.catalogue_coding import FORMAT, encode, to_bytes
 from liftlock.knowledge.extract.facts import SECTIONS, Fact, Facts
 from liftlock.knowledge.extract.release import EXTRACTOR, Reader
@@ -40,24 +41,6 @@ _PARALLEL = 2
 _BATCH = 6
 _LEFTOVER = 3600.0
 _ENTRY = dict[str, dict[str, tuple[str, str]]]
-
-
-def current(root: Path | None = None) -> tuple[Catalogue, str]:
-    """The user's own catalogue when there is a whole one that is not older than the shipped, else the shipped.
-
-    The text is empty, or says why the user's own was passed over.
-    """
-    shipped = load()
-    own = (root or default_cache()) / "catalogue"
-    if not (own / INDEX).exists():
-        return shipped, ""
-    try:
-        mine = load(own)
-        for section in SECTIONS:
-            mine.coded(section)
-    except ReleaseError as error:
-        return shipped, f"{error.message}; the shipped catalogue of {shipped.contents.made} is used instead"
-    return (mine, "") if mine.contents.made >= shipped.contents.made else (shipped, "")
 
 
 class Refresher:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from packaging.version import Version
 
 from liftlock import files
-from liftlock.app.releases import current
+from liftlock.app.catalogue import current
 from liftlock.effects import side_effect
 from liftlock.errors import UsageError
 from liftlock.knowledge.catalogue import Catalogue

@@ -26,6 +26,7 @@ from liftlock.model.codec import Value, from_json, to_json
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.release import Release
 from liftlock.model.uri import Engine
+from liftlock.releases.cache import default_cache as default_cache
 from liftlock.releases.index import Index
 from liftlock.releases.lock import Yanked, checked_requirements, compile_lock, digest, locked_release, resolve, split
 from liftlock.releases.observe import Description, carried, describe, lock_of, mlflow_release
@@ -307,13 +308,6 @@ class Environments:
             yield
         finally:
             os.close(descriptor)
-
-
-def default_cache() -> Path:
-    """Where environments are kept when nobody says otherwise."""
-    if named := os.environ.get("LIFTLOCK_CACHE"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liftlock"
 
 
 def package_directory(python: Path) -> Path:
