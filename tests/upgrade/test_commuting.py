@@ -35,7 +35,7 @@ def test_it_commutes(
     target = newest()
     with Writer(start) as writer, tools(target).warm() as worker:
         for seed in range(histories):
-            blue = _database(request, tmp_path, engine, f"blue{seed}{start.replace('.', '')}")
+            blue = new_database(request, tmp_path, engine, f"blue{seed}{start.replace('.', '')}")
             writer.go(blue.uri, seed, ops)
             written = partial(writer.go, blue.uri, seed + 100, ops // 2)
             with upgrading(blue, worker, target, prepare=written) as upgrade:
@@ -53,7 +53,8 @@ def test_it_commutes(
             assert upgrade.replaced["spans"] > 0
 
 
-def _database(request: pytest.FixtureRequest, tmp_path: Path, engine: str, name: str) -> Store:
+def new_database(request: pytest.FixtureRequest, tmp_path: Path, engine: str, name: str) -> Store:
+    """An empty database for a release to make its schema in."""
     if engine == "sqlite":
         return sqlite_store(tmp_path / f"{name}.db")
     server: PostgresServer = request.getfixturevalue("postgres")

@@ -137,10 +137,12 @@ class Translator:
         keys, rows = {}, {}
         for name in self._projections:
             if name in view.whole:
-                keys[name], rows[name] = frozenset[Key](), list(_all(view, name, self._blue[name]))
+                keys[name], rows[name] = frozenset[Key](), list(all_rows(view, name, self._blue[name]))
             elif changed := view.changed.get(name):
                 keys[name], rows[name] = changed, view.rows(name, self._blue[name].key, changed)
-        groups = {name: group for name, family in self._families.items() if (group := self._changed(view, family))}
+        groups = {
+            name: group for name, family in self._families.items() if (group := changed_group(view, family, self._blue))
+        }
         return Delta(
             keys=keys, rows=rows, cleared=frozenset(self._projections) & view.whole, groups=groups,
             context=self._context(view, groups.values()),
@@ -149,39 +151,10 @@ class Translator:
     def _everything(self, view: View) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = {}
         for name, shape in self._blue.items():
-            found[name] = list(_all(view, name, shape))
+            found[name] = list(all_rows(view, name, shape))
             if sum(map(len, found.values())) > WHOLE_ROWS:
                 raise StoreError(f"the database grew past {WHOLE_ROWS} rows, too many to migrate again at each change")
         return found
-
-    def _changed(self, view: View, family: Family) -> Group | None:
-        """The group of everything that may have changed in a family, or None."""
-        members = family.within(self._blue)
-        if members.keys() & view.whole:
-            return Group(
-                frozenset(), {name: list(_all(view, name, self._blue[name])) for name in members}, {}, all=True
-            )
-        roots: set[Any] = set()
-        strays: dict[str, frozenset[Key]] = {}
-        for name, column in members.items():
-            changed = view.changed.get(name)
-            if not changed:
-                continue
-            shape = self._blue[name]
-            if column in shape.key:
-                roots.update(map(itemgetter(shape.key.index(column)), changed))
-            else:
-                strays[name] = changed
-                roots.update(map(itemgetter(shape.columns.index(column)), view.rows(name, shape.key, changed)))
-        return self._group(view, members, roots, strays) if roots or strays else None
-
-    def _group(
-        self, view: View, members: Mapping[str, str], roots: Collection[Any], strays: Mapping[str, frozenset[Key]]
-    ) -> Group:
-        wanted = [(root,) for root in roots]
-        return Group(
-            frozenset(roots), {name: view.rows(name, (column,), wanted) for name, column in members.items()}, strays
-        )  # fmt: skip
 
     def _context(self, view: View, groups: Iterable[Group]) -> dict[str, list[Row]]:
         """The rows outside of groups that they refer to, and those that these refer to: a migration checks them."""
@@ -312,7 +285,7 @@ class Translator:
             return self._family_part(view, self._families[name], after, limit)
         _settled(name, name not in view.whole)
         shape, projection = self._blue[name], self._projections[name]
-        rows = view.after(name, after, limit) if projection.ordered else list(_all(view, name, shape))
+        rows = view.after(name, after, limit) if projection.ordered else list(all_rows(view, name, shape))
         more = projection.ordered and len(rows) >= limit
         last = _key(shape, rows[-1]) if more else None
         unsettled = {name: view.changed.get(name, frozenset[Key]())}
@@ -325,9 +298,9 @@ class Translator:
         tops = view.after(family.root, after, limit)
         last = _key(shape, tops[-1]) if len(tops) >= limit else None
         place = shape.columns.index(members[family.root])
-        changed = self._changed(view, family)
+        changed = changed_group(view, family, self._blue)
         busy = changed.roots if changed else frozenset[Any]()
-        group = self._group(view, members, [row[place] for row in tops if row[place] not in busy], {})
+        group = group_of(view, members, [row[place] for row in tops if row[place] not in busy])
         unsettled = {name: view.changed[name] for name in members if view.changed.get(name)}
         unsettled[family.root] = unsettled.get(family.root, frozenset()) | {(root,) for root in busy}
         return Part(
@@ -341,7 +314,7 @@ class Translator:
     def current(self, view: View, delta: Delta) -> dict[str, list[Row]]:
         """What green holds now in the place of a part's delta, or of any delta's keys; `view` is of green."""
         if delta.whole is not None:
-            return {rule.table: list(_all(view, rule.table, self._green[rule.table]))
+            return {rule.table: list(all_rows(view, rule.table, self._green[rule.table]))
                     for rule in self.translation.of_kind(RuleKind.WHOLE)}  # fmt: skip
         found: dict[str, list[Row]] = {}
         for name in delta.rows:
@@ -352,7 +325,7 @@ class Translator:
                     projection.table, low and projection.placed(low), high and projection.placed(high)
                 )  # fmt: skip
             elif name in delta.ranges or name in delta.cleared:
-                found[projection.table] = list(_all(view, projection.table, self._green[projection.table]))
+                found[projection.table] = list(all_rows(view, projection.table, self._green[projection.table]))
             else:
                 found[projection.table] = view.rows(
                     projection.table, projection.place, projection.places(delta.keys[name])
@@ -364,7 +337,7 @@ class Translator:
     def _current_group(self, view: View, family: Family, group: Group, delta: Delta) -> dict[str, list[Row]]:
         members = family.within(self._green)
         if group.all:
-            return {table: list(_all(view, table, self._green[table])) for table in members}
+            return {table: list(all_rows(view, table, self._green[table])) for table in members}
         roots = set(group.roots)
         if family.root in delta.ranges:
             shape, how = self._green[family.root], self._layouts[family.root]
@@ -460,6 +433,35 @@ class Projection:
         return keys if self._places is None else list(map(self._places, keys))
 
 
+def changed_group(view: View, family: Family, shapes: Mapping[str, Shape]) -> Group | None:
+    """The group of everything that a view says may have changed in a family, or None."""
+    members = family.within(shapes)
+    if members.keys() & view.whole:
+        return Group(frozenset(), {name: list(all_rows(view, name, shapes[name])) for name in members}, {}, all=True)
+    roots: set[Any] = set()
+    strays: dict[str, frozenset[Key]] = {}
+    for name, column in members.items():
+        changed = view.changed.get(name)
+        if not changed:
+            continue
+        shape = shapes[name]
+        if column in shape.key:
+            roots.update(map(itemgetter(shape.key.index(column)), changed))
+        else:
+            strays[name] = changed
+            roots.update(map(itemgetter(shape.columns.index(column)), view.rows(name, shape.key, changed)))
+    if not roots and not strays:
+        return None
+    group = group_of(view, members, roots)
+    return Group(group.roots, group.rows, strays)
+
+
+def group_of(view: View, members: Mapping[str, str], roots: Collection[Any]) -> Group:
+    """All rows under these roots."""
+    wanted = [(root,) for root in roots]
+    return Group(frozenset(roots), {name: view.rows(name, (column,), wanted) for name, column in members.items()}, {})
+
+
 def _picker(
     sources: Sequence[str | None], columns: Sequence[str], constants: Sequence[Any]
 ) -> Callable[[Row], Row] | None:  # fmt: skip
@@ -484,7 +486,7 @@ def _key(shape: Shape, row: Row) -> Key:
     return tuple(row[shape.columns.index(column)] for column in shape.key)
 
 
-def _all(view: View, table: str, shape: Shape) -> Iterator[Row]:
+def all_rows(view: View, table: str, shape: Shape) -> Iterator[Row]:
     """All rows of a table, page by page."""
     after: Key | None = None
     while True:

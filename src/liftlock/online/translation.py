@@ -33,7 +33,8 @@ class Rule(Value, frozen=True):
     """One table of green.
 
     PROJECTED: `source` is blue's table, `columns` maps green's columns to blue's, `constants` holds the others.
-    GROUP: `family` names it. `key` is green's primary key.
+    GROUP: `family` names it; `source`, `columns` and `constants` say what is still the same and what a new column gets
+    that is not computed, for the way back. WHOLE: as GROUP. `key` is green's primary key.
     """
 
     table: str
@@ -95,7 +96,7 @@ def translation(
     rules: dict[str, Rule] = {}
     for name, shape in green.items():
         if name in of_family:
-            rules[name] = Rule(table=name, kind=RuleKind.GROUP, key=shape.key, family=of_family[name].name)
+            rules[name] = _grouped(of_family[name], blue.get(name), shape, steps)
         elif name in blue:
             rule, wrong = _projected(blue[name], shape, steps)
             rules[name] = rule
@@ -126,7 +127,10 @@ def _whole(
     return Translation(
         role=role, revisions=tuple(step.id for step in steps),
         rules={
-            name: Rule(table=name, kind=RuleKind.WHOLE, key=shape.key, source=name if name in blue else None)
+            name: Rule(
+                table=name, kind=RuleKind.WHOLE, key=shape.key, source=name if name in blue else None,
+                columns=_projected(blue[name], shape, steps)[0].columns if name in blue else {},
+            )
             for name, shape in green.items()
         },
         refusals=refusals if count > WHOLE_ROWS else (),
@@ -159,6 +163,14 @@ def _outside(steps: Sequence[Revision], blue: Mapping[str, Shape], of_family: Ma
             for table in sorted(touched & blue.keys() - of_family.keys())
         ]
     return found
+
+
+def _grouped(family: Family, blue: Shape | None, green: Shape, steps: Sequence[Revision]) -> Rule:
+    rule = _projected(blue, green, steps)[0] if blue is not None else None
+    return Rule(
+        table=green.name, kind=RuleKind.GROUP, key=green.key, family=family.name, source=rule.source if rule else None,
+        columns=rule.columns if rule else {}, constants=rule.constants if rule else {},
+    )  # fmt: skip
 
 
 def _projected(blue: Shape, green: Shape, steps: Sequence[Revision]) -> tuple[Rule, list[str]]:

@@ -15,10 +15,15 @@ VALUES = {
     ("trace_request_metadata", "key"): [
         "mlflow.trace.session", "mlflow.trace.tokenUsage", "mlflow.trace.cost", "mlflow.gateway.endpointId", "note",
     ],
-    ("trace_request_metadata", "value"): ["7", '{"input_tokens": 3}', '{"total_cost": 0.5}', "x", "y"],
+    ("trace_request_metadata", "value"): [
+        "7",
+        '{"input_tokens": 3, "output_tokens": 4, "total_tokens": 7, "cache_read_input_tokens": 1,'
+        ' "cache_creation_input_tokens": 2, "cache_creation_input_tokens_above_1hr": 1}',
+        '{"input_cost": 0.25, "output_cost": 0.25, "total_cost": 0.5}', "x", "y",
+    ],
     ("trace_metrics", "key"): ["input_tokens", "total_tokens", "other"],
     ("trace_metrics", "value"): [3.0, 4.0],
-    ("span_metrics", "key"): ["input_cost", "total_cost", "other"],
+    ("span_metrics", "key"): ["input_cost", "output_cost", "total_cost", "other"],
     ("spans", "dimension_attributes"): ['{"mlflow.llm.model": "m", "mlflow.llm.provider": "p"}', None],
     ("assessments", "value"): ["1.5", '"yes"', "true"],
     ("issues", "categories"): ['["Speed", "Cost"]', None],
@@ -220,7 +225,7 @@ def _statements(statements, before, after):
 
 
 def _fill(engine, filled):
-    """Bring every table to ROWS rows that refer to each other, and to more where it has new columns (`filled`: seen)."""
+    """Bring every table to ROWS rows that refer to each other, more where it has new columns (`filled`: as seen)."""
     import sqlalchemy as sa
 
     with engine.begin() as connection:
