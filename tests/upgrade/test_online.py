@@ -1,6 +1,6 @@
 """The online upgrade on real releases: real old clients write throughout, and every acknowledged write is looked for.
 
-The ledger is the clients' own (`demo/load.py`); a database must end with the schema that plain `mlflow db upgrade` gives.
+The ledger is the clients' own (`demo/load.py`); a database must end with the schema of a plain `mlflow db upgrade`.
 """
 
 from __future__ import annotations
