@@ -67,7 +67,7 @@ class Facts:
             measured = step.outcome.get("after")
             if isinstance(measured, dict) and set(measured) <= set(Role) and measured:
                 return {role: from_builtins(value, Fingerprint) for role, value in measured.items()}
-        raise LiftlockError("the run did not come to measuring the migrated databases")
+        raise LiftlockError("the run noted no fingerprints of the migrated databases")
 
     def lock(self, side: str) -> str:
         """The exact packages of the server's environment before or after."""
