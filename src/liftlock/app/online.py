@@ -25,6 +25,7 @@ from liftlock.describe.config import Config, StoresSection
 from liftlock.describe.launch import LIVE_STATE, Overrides, server_spec
 from liftlock.engine.interface import Payload, Step
 from liftlock.errors import BackupError, ReleaseError
+from liftlock.files import private_directory
 from liftlock.gate.client import GateClient
 from liftlock.gate.model import Address, GateError
 from liftlock.model.codec import Value
@@ -51,6 +52,7 @@ from liftlock.steps.retire import RecordGate, RetireGreen
 from liftlock.steps.server import StartServer, StopServer
 from liftlock.steps.sides import Sides
 from liftlock.steps.site import Site
+from liftlock.steps.unpark import Unpark
 from liftlock.steps.verification import VerifyLive
 from liftlock.stores.interface import Store
 from liftlock.stores.opening import live, open_store
@@ -128,7 +130,7 @@ def sides(
     old = live_site(workspace, jump, handle)
     green = {role: green_store(store, jump.target) for role, store in workspace.stores.items()}
     warmth = Warmth()
-    rules = Rulebook(jump, directory.name, workspace.stores, green)
+    rules = Rulebook(jump, directory.name, workspace.stores, green, private_directory(workspace.state / "parked"))
     return Sides(
         old=old,
         new=_new_site(workspace, jump, settings, directory, green, running),
@@ -170,9 +172,10 @@ def upgrade_steps(
             home=lambda _: old_at,
             when=settings.when,
         ),
+        Unpark(both),
         StopServer(old, name="stop-old", release=source, python=old.old_python, handle=old.old_server),
         VerifyLive(new, target, clients=(source, target), opened_with=None, warmth=both.warmth),
-        RecordGate(both.gate.parent, to=lambda _: new_at, home=lambda _: old_at),
+        RecordGate(both, to=lambda _: new_at, home=lambda _: old_at),
         Record(
             old,
             title="record the new release in liftlock.toml",
@@ -207,7 +210,7 @@ def rollback_steps(
             home=lambda _: new_at,
             when=When(),
         ),
-        RecordGate(both.gate.parent, to=lambda _: old_at, home=lambda _: new_at),
+        RecordGate(both, to=lambda _: old_at, home=lambda _: new_at),
         Record(old, title="record the old release in liftlock.toml", before=current, after=lambda _: original),
         StopServer(new, name="stop-new", release=target, python=_built_python(both), handle=new.old_server),
         VerifyLive(old, source, clients=(source,), opened_with=None, earlier=both.earlier),

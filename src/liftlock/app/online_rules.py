@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from liftlock.errors import Refused
 from liftlock.knowledge.revisions import RevisionKind
 from liftlock.knowledge.revisions import jump as revisions_of
 from liftlock.model.deployment import Role
 from liftlock.model.release import Jump
-from liftlock.online.flow import Rules
+from liftlock.online.inverse import Reverse
+from liftlock.online.parking import Parking
 from liftlock.online.scratch import Scratch, scratch
 from liftlock.online.translate import Translator
 from liftlock.online.translation import Translation, translation
@@ -38,8 +40,13 @@ def unknown_revisions(jump: Jump, role: Role) -> tuple[str, ...]:
 class Rulebook:
     """Makes the rules of both directions and keeps what they share; `close` removes scratch databases."""
 
-    def __init__(self, jump: Jump, name: str, blue: Mapping[Role, Store], green: Mapping[Role, Store]) -> None:
+    def __init__(
+        self, jump: Jump, name: str, blue: Mapping[Role, Store], green: Mapping[Role, Store], parked: Path
+    ) -> None:
+        """`name` is the upgrade's, `parked` the directory for what the old release cannot hold."""
         self._jump, self._name, self._blue, self._green = jump, name, blue, green
+        self.parking: Mapping[Role, Parking] = {role: Parking(parked / f"{role.value}.db") for role in blue}
+        self._back: dict[Role, Reverse] = {}
         self._made: dict[Role, Translator] = {}
         self._scratch: dict[Role, Scratch] = {}
 
@@ -54,9 +61,14 @@ class Rulebook:
             self._made[role] = Translator(decided, shapes, targets, self._scratch.get(role))
         return self._made[role]
 
-    def backward(self, role: Role, worker: Callable[[], WarmWorker]) -> Rules:
-        """From green to blue."""
-        raise Refused(f"the {role.value} database has no way back yet")
+    def backward(self, role: Role, worker: Callable[[], WarmWorker]) -> Reverse:
+        """From green to blue; what blue cannot hold is parked."""
+        del worker  # nothing goes through migrations on the way back
+        if role not in self._back:
+            old, new = live(self._blue[role]), live(self._green[role])
+            decided, shapes, targets = self._decided(role, old, new)
+            self._back[role] = Reverse(decided, shapes, targets, self.parking[role])
+        return self._back[role]
 
     def close(self) -> None:
         """Drop scratch databases."""
@@ -64,6 +76,7 @@ class Rulebook:
             each.close()
         self._scratch.clear()
         self._made.clear()
+        self._back.clear()
 
     def _decided(
         self, role: Role, old: Live, new: Live

@@ -87,6 +87,7 @@ def _computed(step: str, situation: Situation) -> tuple[float, float] | None:
         "verify-live": (10.0, 60.0),
         "record": (0.0, 0.5),
         "record-gate": (0.0, 0.5),
+        "unpark": (0.0, 2.0),
         "capture": (0.1, 25.0),
         "capture-back": (0.1, 5.0),
         "converge": (0.1, 60.0),

@@ -61,6 +61,7 @@ class MakeGreen(BaseStep):
 
     def undo(self, context: Context) -> None:
         """Drop it: nobody has written to it but us (a cut-over before this was taken back first)."""
+        self.sides.rules.close()
         self.sides.warmth.close()
         with side_effect(f"drop green {self.role.value}"):
             self.sides.green[self.role].store.drop()

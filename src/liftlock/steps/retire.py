@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Probe
@@ -14,15 +13,13 @@ from liftlock.steps.sides import Sides
 
 
 class RecordGate(BaseStep):
-    """Write down which server is behind the gate now, for `gate status` and `gate remove`."""
+    """Write down which server is behind the gate now, for `gate status` and `gate remove`; drop scratch databases."""
 
     name = "record-gate"
     title = "record which server is behind the gate"
 
-    def __init__(
-        self, directory: Path, *, to: Callable[[Context], Address], home: Callable[[Context], Address]
-    ) -> None:
-        self.directory = directory
+    def __init__(self, sides: Sides, *, to: Callable[[Context], Address], home: Callable[[Context], Address]) -> None:
+        self.sides = sides
         self.to = to
         self.home = home
 
@@ -32,6 +29,7 @@ class RecordGate(BaseStep):
 
     def run(self, context: Context) -> None:
         """The new address."""
+        self.sides.rules.close()
         self._write(self.to(context))
 
     def undo(self, context: Context) -> None:
@@ -39,9 +37,10 @@ class RecordGate(BaseStep):
         self._write(self.home(context))
 
     def _write(self, private: Address) -> None:
-        known = installed.load(self.directory)
+        directory = self.sides.gate.parent
+        known = installed.load(directory)
         if known is not None and known.private != private:
-            installed.save(self.directory, installed.Installed(public=known.public, private=private))
+            installed.save(directory, installed.Installed(public=known.public, private=private))
 
 
 class RetireGreen(BaseStep):
@@ -67,3 +66,4 @@ class RetireGreen(BaseStep):
                 live.store.discard(saved_as=saved)
         for live in self.sides.blue.values():
             live.release()
+        self.sides.rules.close()

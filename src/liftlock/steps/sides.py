@@ -16,6 +16,7 @@ from liftlock.model.release import Release
 from liftlock.online.control import Control
 from liftlock.online.converge import Pace
 from liftlock.online.flow import Flow, Rules
+from liftlock.online.parking import Parking
 from liftlock.releases.tools import WarmWorker
 from liftlock.runtimes.interface import ServerSpec
 from liftlock.steps.migrate import Warmth, cached
@@ -26,7 +27,12 @@ Worker = Callable[[], WarmWorker]
 
 
 class RulesMaker(Protocol):
-    """Makes the rules between both sides; the worker they may ask for is one of the target release."""
+    """Makes the rules between both sides; the worker they may ask for is one of the target release.
+
+    `parking` holds, per database, what a rollback could not carry to the old schema.
+    """
+
+    parking: Mapping[Role, Parking]
 
     def forward(self, role: Role, worker: Worker) -> Rules:
         """From blue to green."""

@@ -37,6 +37,7 @@ def outline(situation: Situation) -> tuple[Outline, ...]:
         Outline("converge", "bring over what changed meanwhile", undo, False),
         Outline("verify-aligned", "compare every row while people write", undo, False),
         Outline("cut-over", "hold writes, bring over the rest, switch", undo, True),
+        Outline("unpark", "bring back what an earlier rollback parked", undo, False),
         Outline("stop-old", f"stop MLflow {source}", undo, False),
         Outline("verify-live", "verify the running server with real clients", undo, False),
         Outline("record-gate", "record which server is behind the gate", undo, False),
