@@ -53,7 +53,7 @@ def deployment() -> Iterator[Path]:
         yield place / "liftlock.toml"
 
 
-def main(into: Path, target: str) -> None:
+def write(into: Path, target: str) -> None:
     """Write both pages."""
     into.mkdir(parents=True, exist_ok=True)
     with deployment() as config:
@@ -63,4 +63,4 @@ def main(into: Path, target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else TARGET)
+    write(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else TARGET)

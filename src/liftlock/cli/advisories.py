@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from liftlock.cli.common import State, emit, json_option, pass_state, say
+from liftlock.cli.common import State, emit, json_option, pass_state, progress, say
 from liftlock.errors import UsageError
 
 if TYPE_CHECKING:
+    from liftlock.app.audit import Audited
     from liftlock.knowledge.advisories import Report
 
 
@@ -21,27 +22,31 @@ if TYPE_CHECKING:
 @click.option("--without", "off", multiple=True, metavar="CONDITION", help="Does not hold here.")
 @click.option("--osv", multiple=True, type=click.Path(dir_okay=False, path_type=Path), help="An OSV file to add.")
 @click.option("--accepted", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of accepted risks.")
+@click.option("--packages", is_flag=True, help="Also ask pip-audit about every package beside MLflow.")
 @click.option("--all", "everything", is_flag=True, help="Also show what does not concern this configuration.")
 @json_option
 @pass_state
 def command(
     state: State, before: str | None, after: str | None, on: tuple[str, ...], off: tuple[str, ...],
-    osv: tuple[Path, ...], accepted: Path | None, everything: bool, as_json: bool,
+    osv: tuple[Path, ...], accepted: Path | None, packages: bool, everything: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Show which known flaws a release has, which are open in this configuration, and what an upgrade changes.
 
     Without --from the deployment of liftlock.toml is looked at: its release, and whether it runs basic-auth, jobs, a
     file store or the artifact proxy. Nothing is asked from the network: the table has a date, and OSV files can be
-    added. Exit status 1: the target is open to something, or may be.
+    added. Only --packages asks: pip-audit, about the locked set of both releases' environments; what it could not
+    tell is unknown. Exit status 1: the target is open to something, or may be.
 
     \b
     Examples:
       liftlock advisories --to 3.17.2
       liftlock advisories --from 2.9.2 --to 3.17.2 --with basic-auth --without untrusted-models
+      liftlock advisories --to 3.17.2 --packages
       liftlock advisories --from 3.10.1 --osv GHSA-2cm6-r77w-6g96.json --accepted risks.toml --json
     """
     from liftlock.app.advisories import advise
     from liftlock.knowledge import advisories
+    from liftlock.model.codec import to_builtins
 
     if both := set(on) & set(off):
         raise UsageError(f"{', '.join(sorted(both))}: given with --with and with --without")
@@ -49,11 +54,51 @@ def command(
         before, after, said={**dict.fromkeys(on, True), **dict.fromkeys(off, False)}, osv=osv, accepted=accepted,
         deployment=state.workspace().deployment() if before is None else None,
     )  # fmt: skip
+    audited = _audited(state, before, after, quiet=as_json) if packages else None
     if as_json:
-        emit(found)
+        emit(found if audited is None else {**to_builtins(found), "packages": audited})
     else:
         say(_text(found, advisories.load().conditions, everything))
-    return 1 if found.needs_attention else 0
+        if audited is not None:
+            say(_packages(audited))
+    return 1 if found.needs_attention or (audited is not None and _open(audited)) else 0
+
+
+def _audited(state: State, before: str | None, after: str | None, *, quiet: bool) -> Audited:
+    from liftlock.app.audit import audit
+    from liftlock.model.release import Release
+    from liftlock.releases.environment import Environments
+
+    with progress(quiet=quiet) as observer:
+        return audit(
+            Environments(), Release.parse(before) if before else None, Release.parse(after) if after else None,
+            state.workspace() if before is None else None, observer=observer,
+        )  # fmt: skip
+
+
+def _open(found: Audited) -> bool:
+    end = found.after or found.before
+    return bool(end.flaws or end.unknown)
+
+
+def _packages(found: Audited) -> str:
+    from liftlock.report.document import listed
+    from liftlock.report.text import table
+
+    end = found.after or found.before
+    lines = ["", f"packages beside MLflow: {end.packages} locked, {len(end.flaws)} flaws, {len(end.unknown)} unknown"]
+    rows = [
+        (each.what if found.after else "open", f"{each.flaw.package} {each.flaw.version}", each.flaw.id,
+         ", ".join(each.flaw.fixes) or "no fix known", each.flaw.summary[:80])
+        for each in found.changes
+    ]  # fmt: skip
+    if rows:
+        lines.append(table(("change", "package", "advisory", "fixed in", "what"), rows))
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in end.unknown.items():
+        by_reason.setdefault(reason.replace(name, "it"), []).append(name)
+    lines += [f"unknown: {listed(names, 6)}: {reason}" for reason, names in by_reason.items()]
+    return "\n".join(lines)
 
 
 def _text(found: Report, conditions: dict[str, str], everything: bool) -> str:
