@@ -7,17 +7,19 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from liftlock import clock
+from liftlock.app.planning import load_plan
 from liftlock.app.workspace import Workspace
 from liftlock.describe import secrets
 from liftlock.describe.sections import NotifySection
 from liftlock.engine.lock import operator
-from liftlock.errors import LiftlockError, NeedsPerson, PutBack
+from liftlock.errors import LiftlockError, NeedsPerson, PutBack, UsageError
 from liftlock.model.codec import to_builtins
 from liftlock.model.journal import Kind, RunKind, RunOutcome
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.secret import Secret, redact
 from liftlock.notify.message import Event, Message
 from liftlock.notify.send import Receiver, Told, send_all
+from liftlock.report.text import estimate
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +51,25 @@ def tell(
     if run and told:
         workspace.journal.append(run, Kind.NOTE, f"told:{event.value}", {"told": to_builtins(told)})
     return tuple(told)
+
+
+def known(workspace: Workspace, event: Event) -> str:
+    """What liftlock itself can say of an event that a person sends. Raises UsageError where it knows nothing."""
+    latest = workspace.config.state_directory / "plans" / "latest"
+    if event is Event.PLAN_READY and latest.is_file():
+        plan = load_plan(workspace, latest.read_text("utf-8").strip())
+        return (
+            f"{plan.id} is ready: MLflow {plan.jump.source} to {plan.jump.target}, strategy {plan.strategy.value}, "
+            f"writes held for {estimate(plan.window)}; see it with liftlock plan --to {plan.jump.target}"
+        )
+    ended = [each for each in workspace.journal.runs() if each.kind is RunKind.UPGRADE]
+    if event is Event.WINDOW_CLOSING and ended and ended[-1].outcome is RunOutcome.DONE:
+        was, now = ended[-1].payload.get("from"), ended[-1].payload.get("to")
+        return (
+            f"the way back from MLflow {now} to {was} is open since {ended[-1].ended_at:%Y-%m-%d %H:%M} UTC and about "
+            "to be closed: liftlock rollback takes it, liftlock finalize closes it"
+        )
+    raise UsageError(f"nothing is known to say of {event.value}", hint='Say it with --text "...".')
 
 
 def announced(work: Callable[Concatenate[Workspace, P], R]) -> Callable[Concatenate[Workspace, P], R]:

@@ -23,6 +23,7 @@ def command() -> None:
     \b
     Examples:
       liftlock notify test
+      liftlock notify send plan-ready
       liftlock notify send window-closing --text "the way back to 2.9.2 ends on Friday"
     """
 
@@ -37,23 +38,26 @@ def test(state: State, as_json: bool) -> int:
 
 @command.command("send")
 @click.argument("event", type=click.Choice(get_args(EventName)))
-@click.option("--text", required=True, help="What to say.")
+@click.option("--text", default="", help="What to say (default, where there is one: what liftlock knows of it).")
 @json_option
 @pass_state
 def send(state: State, event: str, text: str, as_json: bool) -> int:
-    """Send one event to those who want it; status 1 when one was not reached."""
+    """Send one event to those who want it; status 1 when one was not reached.
+
+    plan-ready without --text tells of the last plan, window-closing of the upgrade that can still be rolled back.
+    """
     return _send(state, event, text, as_json)
 
 
 def _send(state: State, event: str, text: str, as_json: bool) -> int:
-    from liftlock.app.notify import tell
+    from liftlock.app.notify import known, tell
     from liftlock.errors import UsageError
     from liftlock.notify.message import Event
 
     workspace = state.workspace()
     if workspace.config.notify is None:
         raise UsageError(f"{workspace.config.path} has no [notify] section", hint="Add [[notify.receivers]] to it.")
-    told: tuple[Told, ...] = tell(workspace, Event(event), text)
+    told: tuple[Told, ...] = tell(workspace, Event(event), text or known(workspace, Event(event)))
     if as_json:
         emit(told)
     else:

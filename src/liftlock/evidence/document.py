@@ -13,8 +13,8 @@ from liftlock.report.text import seconds, tally
 _VERIFY = (
     "On any machine: `liftlock evidence verify DIRECTORY --key KEY.pub`. Without liftlock: `sha256sum --check "
     "SHA256SUMS`, compare those digests with `statement.json`, and check its signature with `ssh-keygen -Y verify -f "
-    "SIGNERS -I evidence -n liftlock-evidence -s statement.json.sig < statement.json`, where the file SIGNERS holds one "
-    "line: the word evidence and the public key, which you got by another way."
+    "SIGNERS -I evidence -n liftlock-evidence -s statement.json.sig < statement.json`, where the file SIGNERS holds "
+    "one line: the word evidence and the public key, which you got by another way."
 )
 _TONES = {Outcome.PASS: "good", Outcome.FAIL: "bad", Outcome.UNKNOWN: "bad", Outcome.SKIPPED: ""}
 

@@ -252,7 +252,14 @@ def test_an_upgrade_stops_at_the_gate_and_tells_when_it_goes_past(tmp_path: Path
             assert json.loads(said)["kind"] == "override"
             done = deployment.liftlock("upgrade", "--to", NEW, "--yes", env={"HOOK": word})
             assert done.returncode == 0 and deployment.version() == NEW
-        assert [each["event"] for each in server.bodies()] == ["started", "cut-over"]
+            # what liftlock knows of by itself; one receiver is not reached, so the status is 1
+            assert deployment.liftlock("notify", "send", "plan-ready").returncode == 1
+            assert deployment.liftlock("notify", "send", "window-closing").returncode == 1
+            assert deployment.liftlock("notify", "send", "freeze").returncode == 2
+        events = {each["event"]: each["text"] for each in server.bodies()}
+        assert list(events) == ["started", "cut-over", "plan-ready", "window-closing"]
+        assert f"MLflow {OLD} to {NEW}, strategy standard" in events["plan-ready"]
+        assert f"from MLflow {NEW} to {OLD} is open since" in events["window-closing"]
         assert "past a shut gate: CVE" in server.bodies()[0]["text"]
         assert done.stderr.count("receiver 2 (slack) was not told of") == 2
         assert word not in done.stdout + done.stderr
