@@ -19,6 +19,8 @@ from liftlock.releases.tools import PopulateSize
 from tests.support import releases, upgrades
 from tracking_support import begin, ended, held_up, ship
 
+from liftlock_tracking.breaker import LONGEST_PAUSE
+
 pytestmark = [pytest.mark.release, pytest.mark.xdist_group("tracking-upgrades")]
 FEW = PopulateSize(experiments=1, runs=1, points=1, params=1, tags=1, artifacts=0, models=0, versions=0, traces=0)
 
@@ -65,3 +67,36 @@ def busy(tmp: Path, *seeds: str) -> None:
         book = tmp / f"ledger-{seed}.jsonl"
         while not book.exists() or book.stat().st_size < 2000:
             time.sleep(0.05)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1500)
+def test_a_server_that_is_away_for_ten_minutes(tmp_path: Path) -> None:
+    """Two applications, one of which forks, log through ten minutes without a server; afterwards everything is there."""
+    new, stop = releases.newest(), tmp_path / "stop"
+    folder, python = tmp_path / "server", releases.environment(new).python
+    folder.mkdir()
+    with releases.serving(new, folder) as url, proxied(url) as proxy:
+        uri = f"liftlock+http://127.0.0.1:{proxy.port}"
+        words = ("--nap", "0.1", "--until", str(stop), "--artifacts", "51", "--fork", "52")
+        app = begin(python, tmp_path, uri, "51,52", 1200, *words)
+        try:
+            busy(tmp_path, "51", "52")
+            proxy.mode = "refuse"
+            time.sleep(600)
+            assert app.poll() is None, (tmp_path / "log").read_text()
+            before = proxy.requests["pass"]
+            proxy.mode = "pass"
+            # It is noticed within the breaker's longest pause.
+            time.sleep(LONGEST_PAUSE + 5)
+            assert proxy.requests["pass"] > before
+        finally:
+            stop.touch()
+        ended(app, tmp_path)
+        ship(python, tmp_path, uri)
+    entries = ledger(tmp_path)
+    assert len(entries) > 5000
+    assert compare(folder / "mlflow.db", entries, artifacts=folder / "artifacts") == []
+    assert held_up(tmp_path, 0.15) == []
+    # An outage is said once a minute at most, not with every call.
+    assert (tmp_path / "log").read_text().count("does not answer") < 60

@@ -67,7 +67,7 @@ def begin(
         return subprocess.Popen(arguments, env=env, cwd=tmp, stdout=log, stderr=subprocess.STDOUT)
 
 
-def ended(app: subprocess.Popen[bytes], tmp: Path, timeout: float = 60) -> None:
+def ended(app: subprocess.Popen[bytes], tmp: Path, timeout: float = 180) -> None:
     """Wait for applications to end well."""
     assert app.wait(timeout) == 0, (tmp / "log").read_text()[-3000:]
 

@@ -194,7 +194,7 @@ class SpooledStore(SpooledExperiments):
         if self._ignored(run_id):
             return
         entities.check_param(param)
-        self._param(run_id, param)
+        self._params(run_id, [param])
         self._runtime.append({"k": "b", "r": run_id, "p": ((param.key, str(param.value)),)})
 
     def set_tag(self, run_id: str, tag: Any) -> None:
@@ -212,8 +212,7 @@ class SpooledStore(SpooledExperiments):
         metrics, params, tags = metrics or (), params or (), tags or ()
         entities.check_batch(metrics, params, tags)
         points = [entities.point(m) for m in metrics]
-        for param in params:
-            self._param(run_id, param)
+        self._params(run_id, params)
         for tag in tags:
             self._tag(run_id, tag)
         view = self._runtime.runs.get(run_id)
@@ -239,13 +238,17 @@ class SpooledStore(SpooledExperiments):
             view.tags.pop(key, None)
         self._call("DeleteTag", "POST", "/api/2.0/mlflow/runs/delete-tag", {"run_id": run_id, "key": key}, run_id)
 
-    def _param(self, run_id: str, param: Any) -> None:
+    def _params(self, run_id: str, params: Any) -> None:
+        """Remember parameters, all of them or, when one of them has another value already, none."""
         view = self._runtime.runs.get(run_id)
         if view is None:
             return
-        before = view.params.setdefault(param.key, str(param.value))
-        if before != str(param.value):
-            raise entities.param_changed(run_id, param.key, before, str(param.value))
+        now = dict(view.params)
+        for param in params:
+            before = now.setdefault(param.key, str(param.value))
+            if before != str(param.value):
+                raise entities.param_changed(run_id, param.key, before, str(param.value))
+        view.params = now
 
     def _tag(self, run_id: str, tag: Any) -> None:
         view = self._runtime.runs.get(run_id)
