@@ -23,6 +23,8 @@ from liftlock.files import (
     PRIVATE_DIR,
     PRIVATE_FILE,
     sha256,
+    sync_directory,
+    sync_file,
     write_atomic,
 )
 from liftlock.model.deployment import Role
@@ -34,6 +36,7 @@ from liftlock.stores.interface import Store
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # A file changed within this time of the base's making is read again: clocks of file systems tick coarsely.
 _CLOSE = timedelta(seconds=2)
+_FEW = 200  # files and directories
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Making:
                 manifest, files=tuple(sorted(self.files, key=lambda entry: entry.path))
             )  # fmt: skip
             _narrow(self.partial)
-            os.sync()  # one flush for all files; the manifest that vouches for them comes after it
+            _flush(self.partial)  # before the manifest that vouches for it all
             write_manifest(self.partial, manifest)
         return manifest
 
@@ -263,6 +266,22 @@ def _narrow(directory: Path) -> None:
         wanted = PRIVATE_DIR if path.is_dir() else PRIVATE_FILE
         if path.stat().st_mode & 0o777 != wanted:
             path.chmod(wanted)
+
+
+def _flush(directory: Path) -> None:
+    """Everything below a directory is on disk then. Few files one by one: a flush of the whole machine also waits for
+    what others have written, a database's server for instance.
+    """
+    paths = list(directory.rglob("*"))
+    if len(paths) > _FEW:
+        os.sync()
+        return
+    for path in paths:
+        if path.is_dir():
+            sync_directory(path)
+        else:
+            sync_file(path)
+    sync_directory(directory)
 
 
 def _sum_line(entry: FileEntry) -> str:

@@ -19,6 +19,7 @@ from liftlock.model.uri import StoreUri
 from liftlock.stores import postgresql_tools as tools
 from liftlock.stores.postgresql_catalog import Table, tables
 from liftlock.stores.postgresql_connect import parameters, session
+from liftlock.stores.postgresql_database import flushed_beside
 from liftlock.stores.postgresql_inplace import run_archive
 
 _LARGE = 8 << 20  # bytes of rows from which cutting pays
@@ -51,7 +52,8 @@ def load(uri: StoreUri, programs: tools.Tools, directory: Path, *, jobs: int) ->
             return
         tools.read([*words, "--section=pre-data", directory], env)
         _load_rows(uri, programs, directory, listing, words[:-1], env, jobs)
-        tools.read([*words, "--section=post-data", directory], env)
+        with flushed_beside(uri):
+            tools.read([*words, "--section=post-data", directory], env)
 
 
 def _load_rows(

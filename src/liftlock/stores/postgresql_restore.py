@@ -129,7 +129,12 @@ def _beside(
             with side_effect("load restore database"):
                 load()
             observer(Progress(work="compare"))
-            with session(uri, database=side) as connection, snapshot_transaction(connection):
+            restored = uri.with_database(side)
+            with (
+                database.flushed_beside(restored),
+                session(restored) as connection,
+                snapshot_transaction(connection),
+            ):
                 compare(expected, connection)
             with side_effect("swap databases"):
                 database.take_the_place(server, side, name, retired)
