@@ -47,7 +47,7 @@ class Watch(threading.Thread):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("pg")) as found:
+    with PostgresServer(tmp_path_factory.mktemp("pg"), durable=False) as found:
         found.execute(f"CREATE ROLE mlflow LOGIN SUPERUSER PASSWORD '{DATABASE}'")
         yield found
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from liftlock.backup import catalog
 from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.journal import RunOutcome
 from tests.support.deployment import Deployment
@@ -210,8 +211,29 @@ def test_migration_that_fails_is_put_back(deployment: Deployment, revision: str)
     assert done.returncode == 4, (done.returncode, done.stderr)
     assert f"told to fail in revision {revision}" in done.stderr
     as_it_was(deployment, before, config)
-    deployment.ok(*UPGRADE)
-    assert deployment.version() == NEW
+    if revision == "t004":
+        deployment.ok(*UPGRADE)
+        assert deployment.version() == NEW
+
+
+def test_what_was_written_after_the_first_backup_is_in_the_second(tmp_path: Path) -> None:
+    """The server writes when it is sampled, after the first backup: the final snapshot has it, and so the way back."""
+    with made(tmp_path / "d", STUB_SERVER=f"{OLD}:write-when-asked") as deployment:
+        done = deployment.liftlock(*UPGRADE, env={"STUB_MIGRATE": "fail:t004"})
+        assert done.returncode == 4, (done.returncode, done.stderr)
+        first, final = sets_of(deployment)
+        assert first != final
+        written = "SELECT name FROM runs WHERE name = 'written when asked'"
+        assert list(deployment.store().rows(written))
+
+
+def sets_of(deployment: Deployment) -> tuple[str, str]:
+    """The sets of an upgrade's first backup and of its final snapshot."""
+    run = deployment.journal().runs()[0]
+    first, final = run.step("back-up"), run.step("snapshot")
+    assert first is not None
+    assert final is not None
+    return str(first.outcome["set"]), str(final.outcome["set"])
 
 
 def test_migration_that_loses_a_row_is_put_back(deployment: Deployment) -> None:
@@ -288,7 +310,11 @@ def test_in_place_server_that_dies_is_put_back(tmp_path: Path) -> None:
 
 def test_finalize_ends_the_way_back(deployment: Deployment) -> None:
     deployment.ok(*UPGRADE)
-    deployment.ok("finalize", "--yes")
+    kept = [each.id for each in catalog.list_sets(deployment.backups).sets if each.keep]
+    assert kept
+    said = deployment.ok("finalize", "--yes")
+    assert all(said.count(each) == 1 for each in kept), said
+    assert not [each for each in catalog.list_sets(deployment.backups).sets if each.keep]
     assert deployment.liftlock("rollback", "--yes").returncode == 3
     assert deployment.liftlock("finalize", "--yes").returncode == 3
     assert deployment.version() == NEW
@@ -377,6 +403,8 @@ def test_server_that_does_not_run_is_refused(deployment: Deployment) -> None:
 def test_artifacts_survive_both_ways(deployment: Deployment) -> None:
     note = deployment.directory / "mlartifacts" / "1" / "r1" / "artifacts" / "note.txt"
     deployment.ok(*UPGRADE)
+    first, final = sets_of(deployment)
+    assert first == final, "nothing was written in between, so one set serves as both"
     deployment.ok("rollback", "--yes")
     assert note.read_text() == "an artifact"
     left = [path for path in (deployment.directory / "mlartifacts").rglob("*") if path.is_file()]

@@ -6,7 +6,8 @@ and cached, servers are processes, databases are files and servers. 90.1.0 and 9
 revisions more (tracking) and one more (auth).
 
 STUB_MIGRATE (in liftlock's environment): `fail:REV`, `slow:REV` (STUB_SECONDS), `lose`. STUB_SERVER (in
-server.environment of liftlock.toml): `RELEASE:word,word` of die, hang, wrong-version, lose-run, write-run.
+server.environment of liftlock.toml): `RELEASE:word,word` of die, hang, wrong-version, lose-run, write-run,
+write-when-asked.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def finalize(workspace: Workspace) -> tuple[str, ...]:
         released = []
         for step in ("back-up", "snapshot"):
             set_id = _result(state, step).get("set")
-            if set_id:
+            if set_id and str(set_id) not in released:  # one set may have served as both
                 catalog.set_keep(workspace.config.backup_directory, str(set_id), keep=False)
                 released.append(str(set_id))
         Executor(workspace.journal).end(state.id, RunOutcome.FINALIZED)
