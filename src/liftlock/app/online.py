@@ -236,6 +236,11 @@ def finalize(both: Sides, state: RunState, *, directory: Path) -> str:
         each.release()
     for store in stores.values():
         store.discard(saved_as=saved)
+    unparked = state.step("unpark")
+    if unparked is None or not unparked.outcome.get("conflicts"):
+        for parking in both.rules.parking.values():
+            parking.path.unlink(missing_ok=True)
+    both.rules.close()
     return saved
 
 
