@@ -21,12 +21,12 @@ from liftlock.stores.postgresql_relations import Relation
 _TRY = 0.4  # seconds that others wait behind us at most
 _PAUSE = 0.15  # seconds in which they can do what they came for
 _IN_THE_WAY = """
-SELECT DISTINCT a.pid, COALESCE(a.usename::text, '?'), COALESCE(a.application_name, ''),
+SELECT a.pid, COALESCE(a.usename::text, '?'), COALESCE(a.application_name, ''),
        COALESCE(a.state, 'state not visible')
   FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
  WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY (%s) AND l.pid IS DISTINCT FROM pg_backend_pid()
    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-   AND l.mode <> ALL (%s) ORDER BY 1
+   AND l.mode <> ALL (%s) ORDER BY a.xact_start LIMIT 1
 """
 _HARMLESS = {
     "SHARE ROW EXCLUSIVE": ["AccessShareLock", "RowShareLock"],
@@ -74,7 +74,7 @@ def locked(
     while not _lock(connection, wanted, mode, min(_TRY, max(0.05, deadline - clock.monotonic())), isolation):
         if clock.monotonic() + _PAUSE >= deadline:
             raise StoreError(
-                f"the tables could not be locked within {patience:g} s: {_who(connection, wanted, mode)}",
+                f"the tables could not be locked within {patience:.1f} s: {_who(connection, wanted, mode)}",
                 hint="End that transaction, or wait until it is done, and try again.",
                 retryable=True,
             )

@@ -65,7 +65,8 @@ SELECT c.oid, CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN '' ELSE n.nsp
           WHERE t.tgrelid = c.oid AND p.pronamespace = pg_catalog.to_regnamespace('{LIFTLOCK}')),
        array_agg(ARRAY[a.attname::text, pg_catalog.format_type(a.atttypid, -1),
                        pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull::text, a.attgenerated::text,
-                       pg_catalog.pg_get_expr(d.adbin, d.adrelid)] ORDER BY a.attnum)
+                       COALESCE(pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+                         CASE WHEN a.attidentity <> '' THEN 'identity' END)] ORDER BY a.attnum)
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
