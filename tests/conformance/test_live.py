@@ -28,6 +28,7 @@ from tests.support.live import (
     converge,
     equal,
     follow,
+    logged,
     move_there_and_back,
     ours,
     prepare,
@@ -82,11 +83,6 @@ def copied() -> Iterator[Copy]:
     yield copy
     for target in made:
         target.drop()
-
-
-def logged(found: Live) -> dict[str, int]:
-    with found.look() as view:
-        return {name: len(keys) for name, keys in view.changed.items()}
 
 
 # --- shapes and obstacles ------------------------------------------------------------------------------------

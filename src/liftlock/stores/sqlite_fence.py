@@ -20,6 +20,7 @@ _FENCE = f"{schema.LASTING}fence"
 # A Julian day has parts of a millisecond, and every release of SQLite knows the function.
 _STANDS = f"SELECT 1 FROM {_FENCE} WHERE until > julianday('now')"
 _NEVER = 1e9
+EVENTS = ("INSERT", "UPDATE", "DELETE")
 
 
 def put_up(connection: sqlite3.Connection, label: str, seconds: float | None) -> None:
@@ -34,7 +35,7 @@ def put_up(connection: sqlite3.Connection, label: str, seconds: float | None) ->
     connection.execute(f"INSERT INTO {_FENCE} VALUES ({until})", () if seconds is None else (seconds,))
     said = label.replace("'", "''")
     for number, table in enumerate(fenced_tables(connection)):
-        for event in ("INSERT", "UPDATE", "DELETE"):
+        for event in EVENTS:
             connection.execute(
                 f"CREATE TRIGGER {_FENCE}_{event}_{number} BEFORE {event} ON {quote(table)} "
                 f"WHEN EXISTS ({_STANDS}) AND NOT EXISTS ({APPLYING}) BEGIN SELECT RAISE(ABORT, '{said}'); END"
