@@ -14,8 +14,8 @@ from liftlock.stores.opening import open_store
 from tests.support.commuting import Writer, reference, sqlite_store, unequal, upgrading
 from tests.support.releases import newest, tools
 
-# (start, engine, random histories, operations between epochs)
-QUICK = [("2.9.2", "postgresql", 1, 40), ("3.16.1", "sqlite", 2, 60)]
+# (start, engine, random histories, operations between epochs); 3.16.1 on SQLite is the first half of the round trip.
+QUICK = [("2.9.2", "postgresql", 1, 40)]
 LONG = [
     (start, engine, 6, 120)
     for start in ("2.0.1", "2.9.2", "2.22.5", "3.4.0", "3.10.1", "3.16.1")

@@ -79,15 +79,16 @@ class Recorded(Value, frozen=True):
 class Annotation(Value, frozen=True):
     """What a person read in a revision that computes: with its source.
 
-    `families` are names known to `online.families`. `clocks` are columns it fills from the clock, `sums` columns it
-    fills with a sum of floating-point numbers, whose last digit depends on the order of rows. `aborts` says what makes
-    it fail.
+    `families` are names known to `online.families`. `rewrites` are columns that were there and that it changes in old
+    rows. `clocks` are columns it fills from the clock, `sums` columns it fills with a sum of floating-point numbers,
+    whose last digit depends on the order of rows. `aborts` says what makes it fail.
     """
 
     kind: RevisionKind
     why: str
     source: str
     families: tuple[str, ...] = ()
+    rewrites: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
     clocks: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
     sums: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
     aborts: tuple[str, ...] = ()

@@ -78,7 +78,12 @@ class Reverse:
         self._blue, self._green = blue, green
         self._families = {family.name: family for family in translation.families}
         self._backs = {
-            rule.table: _Backward(rule, blue[rule.source] if rule.source else None, green[rule.table])
+            rule.table: _Backward(
+                rule,
+                blue[rule.source] if rule.source else None,
+                green[rule.table],
+                translation.rewrites.get(rule.table, ()),
+            )
             for rule in translation.rules.values()
         }
         self._of_blue = {back.source: back for back in self._backs.values() if back.source is not None}
@@ -336,7 +341,7 @@ class Reverse:
 class _Backward:
     """One table of green and how its rows look in blue."""
 
-    def __init__(self, rule: Rule, blue: Shape | None, green: Shape) -> None:
+    def __init__(self, rule: Rule, blue: Shape | None, green: Shape, rewritten: Sequence[str]) -> None:
         self.table, self.source = green.name, blue.name if blue is not None else None
         self._blue, self._green = blue, green
         self._how: Layout = layout(green.columns, green.key)
@@ -344,6 +349,8 @@ class _Backward:
         self._called = {old: new for new, old in rule.columns.items()}
         known = {*rule.columns, *ANALYTICS.get(green.name, ()), _WORKSPACE}
         self._extra = [column for column in green.columns if column not in known]
+        # What the next upgrade changes by itself says nothing about whether a person changed the row meanwhile.
+        self._base = [column for column in rule.columns if column not in rewritten]
         self._constants = rule.constants
         self._defaults = green.defaults
         self._workspace = self._place.get(_WORKSPACE) if _WORKSPACE not in rule.columns else None
@@ -397,7 +404,7 @@ class _Backward:
         }  # fmt: skip
         if not content:
             return None
-        base = {column: row[self._place[column]] for column in self._called.values()}
+        base = {column: row[self._place[column]] for column in self._base}
         why = "the old release has no such columns"
         return Entry(table=self.table, key=self.key_of(row), kind="columns", content=content, why=why, base=base)
 

@@ -49,7 +49,8 @@ class Rule(Value, frozen=True):
 class Translation(Value, frozen=True):
     """The rules of one database for one jump. With `refusals` (a reason each) it must not be used.
 
-    `clocks` and `sums` are green's columns that two migrations of equal rows may fill differently: with the time, and
+    `rewrites` are columns that the migrations change in rows that were there (a job's status). `clocks` and `sums` are
+    green's columns that two migrations of equal rows may fill differently: with the time, and
     with a sum of floats in another order (the last digits).
     """
 
@@ -57,7 +58,8 @@ class Translation(Value, frozen=True):
     revisions: tuple[str, ...]
     rules: dict[str, Rule]
     families: tuple[Family, ...] = ()
-    clocks: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - msgspec copies an empty default
+    rewrites: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - msgspec copies an empty default
+    clocks: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
     sums: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
     refusals: tuple[str, ...] = ()
 
@@ -110,8 +112,8 @@ def translation(
     refusals += [f"table {name} has no primary key" for name in sorted(rules) if not green[name].key and name in blue]
     refusals += _outside(steps, blue, of_family)
     return Translation(
-        role=role, revisions=tuple(revisions), rules=rules, families=families, clocks=_gather(steps, "clocks"),
-        sums=_gather(steps, "sums"), refusals=tuple(refusals),
+        role=role, revisions=tuple(revisions), rules=rules, families=families, rewrites=_gather(steps, "rewrites"),
+        clocks=_gather(steps, "clocks"), sums=_gather(steps, "sums"), refusals=tuple(refusals),
     )  # fmt: skip
 
 
