@@ -30,7 +30,8 @@ def summary(**changes: Any) -> Summary:
         "run": "upgrade-1", "kind": "upgrade", "outcome": "done", "message": "", "deployment": "prod",
         "source": "2.9.2", "target": "3.17.2", "strategy": "standard", "operator": "jane@host", "started_at": NOW,
         "ended_at": NOW, "write_hold_seconds": 1.5, "window": "1 s to 2 s (rehearsed)", "steps": (), "issues": (),
-        "verification": (), "databases": (), "packages": (), "advisories": {}, "proofs": (), "decisions": (), "environment": "", "checks": (),
+        "verification": (), "databases": (), "packages": (), "advisories": {}, "proofs": (), "decisions": (),
+        "environment": "", "checks": (),
         "backups": ("20260102T030405Z",), "way_back": "open", "missing": (),
     }  # fmt: skip
     return from_builtins({**values, **changes}, Summary)

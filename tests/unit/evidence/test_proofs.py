@@ -46,13 +46,13 @@ def test_a_secret_is_in_no_result() -> None:
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
     (tmp_path / "test_it.py").write_text(
-        "import pytest\n"
+        "import pytest as p\n"
         "def test_good(): pass\n"
         "def test_bad(): assert False\n"
-        "@pytest.mark.skip\ndef test_skipped(): pass\n"
-        "@pytest.fixture\ndef broken(): raise ValueError\n"
+        "@p.mark.skip\ndef test_skipped(): pass\n"
+        "@p.fixture\ndef broken(): raise ValueError\n"
         "def test_error(broken): pass\n"
-        "@pytest.fixture\ndef late():\n    yield\n    raise ValueError\n"
+        "@p.fixture\ndef late():\n    yield\n    raise ValueError\n"
         "def test_teardown(late): pass\n"
     )
     return tmp_path
