@@ -116,18 +116,18 @@ class Bench:
         return programs.path(name)
 
 
-def fill(made: upgrades.Deployment, server: PostgresServer | None) -> None:
+def fill(made: upgrades.Deployment, server: PostgresServer | None, rows: int = ROWS) -> None:
     """More metric rows of one run, by SQL."""
     columns = "INSERT INTO metrics (key, value, timestamp, run_uuid, step, is_nan) "
     run_of = "(SELECT run_uuid FROM runs LIMIT 1)"
     uri = made.uris[Role.TRACKING]
     if server is not None:
         select = f"SELECT 'm' || i % 20, i * 0.5, 1700000000000 + i, {run_of}, i, false "
-        server.execute(f"{columns}{select} FROM generate_series(1, {ROWS}) i", uri.database)
+        server.execute(f"{columns}{select} FROM generate_series(1, {rows}) i", uri.database)
         return
     with closing(sqlite3.connect(uri.path)) as connection, connection:
         connection.execute(
-            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) {columns}"
+            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) {columns}"
             f"SELECT 'm' || i % 20, i * 0.5, 1700000000000 + i, {run_of}, i, 0 FROM n"
         )
 

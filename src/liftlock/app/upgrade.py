@@ -118,7 +118,7 @@ def preview_rollback(workspace: Workspace) -> tuple[RunState, WritesSince]:
     workspace.journal.verify()
     state = _to_roll_back(workspace)
     if "online" in state.payload:
-        return state, captured_since(_sides(workspace, state), state)
+        return state, captured_since(sides_of(workspace, state), state)
     return state, writes_since(workspace, state)
 
 
@@ -164,7 +164,7 @@ def finalize(workspace: Workspace) -> tuple[str, ...]:
         target = _plan_of(workspace, state).jump.target
         plan = _plan_of(workspace, state)
         if plan.strategy is Strategy.ONLINE:
-            online.finalize(_sides(workspace, state), state, directory=workspace.config.backup_directory)
+            online.finalize(sides_of(workspace, state), state, directory=workspace.config.backup_directory)
         digest = _result(state, "build-environments").get("new_lock_digest")
         for environment in workspace.environments.cached():
             if environment.release == target and environment.lock_digest == digest:
@@ -191,7 +191,7 @@ def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = sile
         heads = ReleaseTools(build_target(began, plan.jump.target, observer=observer)).heads()
         if plan.strategy is Strategy.ONLINE:
             return online.upgrade_steps(
-                _sides(workspace, state), began, plan, heads, _settings(state), workspace.run_directory(state), original
+                sides_of(workspace, state), began, plan, heads, _settings(state), workspace.run_directory(state), original
             )
         return assemble.upgrade_steps(live_site(began, plan.jump, handle), plan, heads, config, original)
     upgrade_state = workspace.journal.run(str(state.payload["upgrade"]))
@@ -200,7 +200,7 @@ def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = sile
     old = configuration.loads(before, workspace.config.path)
     if plan.strategy is Strategy.ONLINE:
         return online.rollback_steps(
-            _sides(workspace, upgrade_state, running=config),
+            sides_of(workspace, upgrade_state, running=config),
             Workspace(old),
             _settings(upgrade_state),
             old_python=old_interpreter(workspace, upgrade_state, old.python),
@@ -286,7 +286,7 @@ def _settings(state: RunState) -> online.Settings:
     return from_builtins(state.payload["online"], online.Settings)
 
 
-def _sides(workspace: Workspace, state: RunState, *, running: Config | None = None) -> Sides:
+def sides_of(workspace: Workspace, state: RunState, *, running: Config | None = None) -> Sides:
     """Both sides of an online upgrade, from what it began with. `running` is liftlock.toml as it was after it."""
     began = Workspace(configuration.loads(workspace.run_text(state, CONFIG), workspace.config.path))
     handle = from_builtins(state.payload["server"], Handle) if state.payload.get("server") else None
