@@ -1,8 +1,8 @@
 """The write hold of the online upgrade, again and again under load, against stop + `mlflow db upgrade` + start.
 
-MLflow 2.9.2 with 1 million metric rows (ONLINE_ROWS) behind a gate, real 2.9.2 clients that write all the time. First the upgrade by hand
-on the same data (the time nobody can write), then the online upgrade, then cut-overs there and back between the two running sides.
-Every acknowledged write is looked for in the end.
+MLflow 2.9.2 with 1 million metric rows (ONLINE_ROWS) behind a gate, real 2.9.2 clients that write all the time. First
+the upgrade by hand on the same data (the time nobody can write), then the online upgrade, then cut-overs there and back
+between the two running sides. Every acknowledged write is looked for in the end.
 """
 
 from __future__ import annotations

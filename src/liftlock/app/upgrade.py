@@ -190,8 +190,9 @@ def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = sile
         plan = _plan_of(workspace, state)
         heads = ReleaseTools(build_target(began, plan.jump.target, observer=observer)).heads()
         if plan.strategy is Strategy.ONLINE:
+            both = sides_of(workspace, state)
             return online.upgrade_steps(
-                sides_of(workspace, state), began, plan, heads, _settings(state), workspace.run_directory(state), original
+                both, began, plan, heads, _settings(state), workspace.run_directory(state), original
             )
         return assemble.upgrade_steps(live_site(began, plan.jump, handle), plan, heads, config, original)
     upgrade_state = workspace.journal.run(str(state.payload["upgrade"]))
