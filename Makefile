@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 UV_VERSION := 0.13.9
 
-.PHONY: catalogue compatibility setup demo test lint bench soak lock docs clean
+.PHONY: catalogue compatibility plan-example setup demo test lint bench soak lock docs clean
 
 setup: $(STAMP)
 
@@ -49,6 +49,10 @@ catalogue: $(STAMP)
 # Real clients against real servers, 31 operations a pair; goes on where a run was cut off (results are in the cache).
 compatibility: $(STAMP)
 	$(BIN)/liftlock releases measure --into src/liftlock/knowledge/data/compatibility.json
+
+# The plan shown in docs/how-to/plan.md: the demo's old server, filled, and its upgrade planned in two forms.
+plan-example: $(STAMP)
+	$(BIN)/python -m bench.plan_example docs/examples
 
 # Regenerate the pages that are made from the program itself.
 docs: $(STAMP)

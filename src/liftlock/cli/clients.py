@@ -67,7 +67,7 @@ def command(
 
 def _text(found: Inventory, endpoints: bool) -> str:
     from liftlock.knowledge.fates import counted
-    from liftlock.report.plan_document import clients_table, day
+    from liftlock.report.plan_clients import clients_table, day
     from liftlock.report.text import table
 
     read = found.read

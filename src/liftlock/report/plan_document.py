@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from liftlock.knowledge.advisories import State as Open
 from liftlock.knowledge.breaks import Break
-from liftlock.knowledge.compatibility import Judgement, State
-from liftlock.knowledge.fates import Fate
+from liftlock.knowledge.compatibility import State
 from liftlock.model.plan import Plan, Reversibility
 from liftlock.report.document import Block, Bullets, Document, Rows, Section, Table, listed
+from liftlock.report.plan_clients import clients_section
 from liftlock.report.plan_content import Level, LineState, Migration, PlanReport
 from liftlock.report.text import estimate, size
 
 # So many rows of a long table are enough on a terminal; the pages have them all.
 _FEW = 12
-_TONES = {State.WORKS: "good", State.BREAKS: "bad", State.UNKNOWN: "warn"}
 _BACK = {
     Reversibility.UNDO: "undone",
     Reversibility.RESTORE: "snapshot restored",
@@ -29,7 +26,7 @@ def document(report: PlanReport) -> Document:
     plan = report.plan
     sections = [
         _strategy(report), _steps(plan), _risks(report), _migrations(report), _breaks(report), _behaviours(report),
-        _line(report), _clients(report), _advisories(report), _needs(report), _features(report),
+        _line(report), clients_section(report), _advisories(report), _needs(report), _features(report),
         Section("Checks left to a person", (Bullets(report.checks, boxes=True),)),
         Section("Not known", (Bullets(report.unknown) if report.unknown else "Everything asked could be told.",)),
     ]  # fmt: skip
@@ -106,7 +103,19 @@ def _steps(plan: Plan) -> Section:
         (
             rows.table("Steps in order"),
             f"Writes are held for {estimate(plan.window)}. Point of no return: `{plan.point_of_no_return}`.",
+            Bullets(_commands(plan)),
         ),
+    )
+
+
+def _commands(plan: Plan) -> tuple[str, ...]:
+    target = plan.jump.target
+    return (
+        f"Before: `liftlock check --before {target}`, then `liftlock rehearse --to {target}`.",
+        f"Do it: `liftlock upgrade --to {target} --strategy {plan.strategy.value}`; cut off, `liftlock resume` goes on "
+        "and `liftlock abort` puts it back.",
+        "Go back: `liftlock rollback` (`--dry-run` shows first what was written since). End of the way back: "
+        "`liftlock finalize`.",
     )
 
 
@@ -217,46 +226,6 @@ def _line(report: PlanReport) -> Section:
     if report.new_options:
         blocks.append(f"New options of `mlflow server`: {listed([f'`{each}`' for each in report.new_options], 30)}.")
     return Section("This server's own command line", tuple(blocks))
-
-
-def _clients(report: PlanReport) -> Section:
-    plan = report.plan
-    blocks: list[Block] = ["Upgrade the server first, then the clients."]
-    if report.fates is None:
-        blocks.append("No traffic was looked at.")
-    elif report.fates:
-        blocks.append(clients_table(report.fates, f"Clients seen, with MLflow {plan.jump.target}"))
-    blocks.append(_judged(report.old_clients, f"Clients with the new server, {plan.jump.target}"))
-    blocks.append(
-        _judged(report.new_clients, f"After a rollback: newer clients with the old server, {plan.jump.source}")
-    )
-    return Section("Clients", tuple(blocks))
-
-
-def clients_table(fates: tuple[Fate, ...], caption: str) -> Table:
-    """What becomes of each client that was seen."""
-    rows = Rows(("client", "requests", "writes", "hosts", "last seen", "becomes", "what fails", "evidence"))
-    for fate in fates:
-        seen = fate.seen
-        fails = listed([f"`{each}`" for each in fate.gone] + list(fate.broken), 4)
-        if fate.already:
-            fails += f" ({len(fate.already)} of them fail today already)"
-        rows.add(f"{seen.kind} {seen.version}".strip(), str(seen.requests), str(seen.writes), str(seen.peers),
-                 day(seen.last), fate.state.value, fails or "-", fate.evidence, tone=_TONES[fate.state])  # fmt: skip
-    return rows.table(caption)
-
-
-def _judged(found: tuple[Judgement, ...], caption: str) -> Table:
-    rows = Rows(("client", "state", "what fails", "evidence"))
-    for each in found:
-        rows.add(str(each.client), each.state.value, listed(list(each.broken), 6) or "-", each.evidence,
-                 tone=_TONES[each.state])  # fmt: skip
-    return rows.table(caption)
-
-
-def day(moment: float) -> str:
-    """A time in seconds since 1970 as `2026-11-21 15:30`, UTC."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M") if moment else "not logged"
 
 
 def _advisories(report: PlanReport) -> Section:

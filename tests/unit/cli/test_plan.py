@@ -19,6 +19,7 @@ from liftlock.report.plan_content import PlanReport
 from tests.support import plans
 from tests.support.html import look
 
+EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "examples"
 FINDING = {
     "code": "LL101", "verdict": "breaks", "confidence": "certain", "path": "a.py", "line": 3, "column": 1,
     "symbol": "mlflow.fastai", "changed_in": "3.0.0", "replacement": "pyfunc", "message": "gone",
@@ -75,6 +76,14 @@ def test_every_form(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     page = look((tmp_path / "html").read_text())
     assert (page.wrong, page.outside) == ([], [])
     assert "mlflow.fastai" in page.text, "all of a long table is on the page"
+
+
+def test_the_example_in_the_docs() -> None:
+    page = look((EXAMPLES / "plan.html").read_text("utf-8"))
+    assert (page.wrong, page.outside) == ([], [])
+    text = (EXAMPLES / "plan.md").read_text("utf-8")
+    assert text.startswith("# Upgrade of demo: MLflow 2.9.2 to 3.17.2\n")
+    assert "make plan-example" in (EXAMPLES.parent / "how-to" / "plan.md").read_text("utf-8")
 
 
 def test_a_scan_says_what_is_used(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

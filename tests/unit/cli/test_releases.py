@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from liftlock.app.compatibility import CLIENTS, SERVERS, Measurer
 from liftlock.app.releases import Refresher, current
 from liftlock.cli.main import cli
 from liftlock.errors import LiftlockError, ReleaseError
+from liftlock.knowledge import compatibility
 from liftlock.knowledge.catalogue import Catalogue, load
 from liftlock.model.progress import Progress
 from liftlock.model.release import Release
+from liftlock.releases.index import Index
 from tests.support.distributions import sdist, wheel
 
 
@@ -91,6 +94,37 @@ def prepared(cache: Path) -> Path:
     wheel(place, "1.0.0", {"mlflow/a.py": "def f(x): ...\n"}, "Requires-Python: >=3.5\n")
     sdist(place, "1.1.0", {"mlflow/a.py": "def f(x, y=1): ...\n"})
     return place
+
+
+def test_compat_is_a_table_of_what_was_measured() -> None:
+    text = answered("compat")
+    row = next(line for line in text.splitlines() if line.startswith("2.9.2 "))
+    assert row.split()[1:] == ["30", "ok,", "1", "n/a"] * len(compatibility.load().servers)
+    assert compatibility.load().made in text
+    one = answered("compat", "--client", "3.2.0", "--client", "3.17.2", "--server", "2.9.2", "--detail")
+    assert "~breaks" in one
+    assert "client 3.2.0, server 2.9.2: breaks (as clients 3.0.1 and 3.4.0 with servers 2.9.2)" in one
+    assert "failed   list artifacts: MlflowException" in one
+    assert "unknown" in answered("compat", "--client", "0.1.0")
+    data = json.loads(answered("compat", "--client", "2.9.2", "--json"))
+    assert len(data["operations"]) == 31
+    assert {each["state"] for each in data["judgements"]} == {"works"}
+
+
+def test_measure_writes_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[list[str], list[str]]] = []
+
+    def measured(_: Measurer, clients: list[Release], servers: list[Release]) -> compatibility.Table:
+        asked.append(([str(each) for each in clients], [str(each) for each in servers]))
+        return compatibility.load()
+
+    monkeypatch.setattr(Measurer, "measure", measured)
+    monkeypatch.setattr(Index, "newest_installable", lambda *_: Release(version="3.17.2"))
+    into = tmp_path / "compatibility.json"
+    assert "30 ok, 1 n/a" in answered("measure", "--client", "2.9.2", "--server", "3.17.2", "--into", str(into))
+    assert compatibility.parse(into.read_bytes(), "again") == compatibility.load()
+    answered("measure")
+    assert asked == [(["2.9.2"], ["3.17.2"]), ([*CLIENTS, "3.17.2"], [*SERVERS, "3.17.2"])]
 
 
 def test_a_catalogue_is_made_and_made_again_from_what_was_kept(cache: Path) -> None:
