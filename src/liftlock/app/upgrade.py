@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from liftlock.app import assemble, online, rehearse
+from liftlock.app import assemble, online, online_steps, rehearse
 from liftlock.app.environments import enter
 from liftlock.app.notify import announced
 from liftlock.app.planning import build_target, require_unchanged
@@ -164,7 +164,7 @@ def finalize(workspace: Workspace) -> tuple[str, ...]:
         target = _plan_of(workspace, state).jump.target
         plan = _plan_of(workspace, state)
         if plan.strategy is Strategy.ONLINE:
-            online.finalize(sides_of(workspace, state), state, directory=workspace.config.backup_directory)
+            online_steps.finalize(sides_of(workspace, state), state, directory=workspace.config.backup_directory)
         digest = _result(state, "build-environments").get("new_lock_digest")
         for environment in workspace.environments.cached():
             if environment.release == target and environment.lock_digest == digest:
@@ -191,7 +191,7 @@ def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = sile
         heads = ReleaseTools(build_target(began, plan.jump.target, observer=observer)).heads()
         if plan.strategy is Strategy.ONLINE:
             both = sides_of(workspace, state)
-            return online.upgrade_steps(
+            return online_steps.upgrade_steps(
                 both, began, plan, heads, _settings(state), workspace.run_directory(state), original
             )
         return assemble.upgrade_steps(live_site(began, plan.jump, handle), plan, heads, config, original)
@@ -200,7 +200,7 @@ def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = sile
     before = workspace.run_text(upgrade_state, CONFIG)
     old = configuration.loads(before, workspace.config.path)
     if plan.strategy is Strategy.ONLINE:
-        return online.rollback_steps(
+        return online_steps.rollback_steps(
             sides_of(workspace, upgrade_state, running=config),
             Workspace(old),
             _settings(upgrade_state),
