@@ -91,6 +91,10 @@ mock.patch.object(mlflow, "list_experiments")  # expect LL101
     "keywords that cannot be seen": """
 import mlflow
 def a(**options): mlflow.models.evaluate("m", **options)  # expect LL207
+def known(x):
+    options: dict = dict(model="m")
+    options["custom_metrics"] = x  # expect LL201
+    mlflow.models.evaluate(**options)
 def b(**options): mlflow.log_metric("m", 1, **options)
 def c(**options): mlflow.sklearn.load_model("m", **options)
 """,

@@ -53,24 +53,32 @@ class Calls:
         path = next((value.path for value in values if isinstance(value, Name) and "." in value.path), "")
         if path:
             self._arguments(node, path, scope, shift)
-        if name in self._context.tools.rules.functions and not shift:
-            self._ruled(node, name, path, scope)
+        last = path.rpartition(".")[2] or name
+        if last in self._context.tools.rules.functions and not shift:
+            self._ruled(node, last, path, scope)
 
     def _ruled(self, node: ast.Call, name: str, path: str, scope: Scope) -> None:
-        """The curated rules."""
+        """The curated rules. `name` is the callee's own, whatever it is imported as."""
         reading = Reading(scope)
         keywords = {each.arg: each.value for each in node.keywords if each.arg is not None}
         star = any(isinstance(each, ast.Starred) for each in node.args)
         whole = len(keywords) == len(node.keywords) and not star
         call = PythonCall(
-            objects.plain(path), name, () if star else node.args, keywords, whole, reading.text, reading.inside
+            objects.plain(path),
+            name,
+            () if star else node.args,
+            keywords,
+            whole,
+            reading.text,
+            reading.texts,
+            reading.inside,
         )
         for judgement, (argument, _) in self._context.tools.rules.call(call):
             if argument is not None:
                 self._context.put(self._context.on(argument, judgement))
             else:
                 end = self._context.span(node.func)[1]
-                self._context.put(Hit(judgement, max(end - len(name), 0), end))
+                self._context.put(Hit(judgement, max(end - len(called(node)), 0), end))
 
     def _invoked(self, node: ast.Call, scope: Scope) -> None:
         """`runner.invoke(commands, ["list"])` of click, with MLflow's program or one of its groups."""
@@ -162,7 +170,8 @@ class Calls:
         current: Scope | None = scope
         while current is not None and name not in current.bindings:
             current = current.parent
-        bindings = current.bindings[name] if current is not None else []
+        known = current.bindings[name] if current is not None else []
+        bindings = [each for each in known if each.how != "annotation"]
         if len(bindings) != 1 or bindings[0].how != "value" or current is None:
             return {}, False
         value = bindings[0].node

@@ -272,6 +272,8 @@ def _dotted(node: ast.Attribute) -> str:
 
 def _reaching(bindings: list[Binding], line: int) -> list[Binding]:
     """The bindings a use at a line may see; all of them when it stands before the first (a loop)."""
+    if len(bindings) == 1:
+        return bindings
     before = [each for each in bindings if each.line <= line]
     if not before:
         return bindings

@@ -58,6 +58,18 @@ class Reading:
             node = value
         return node
 
+    def texts(self, node: ast.expr) -> list[str]:
+        """All strings a name may stand for, its default as a parameter among them; one or none for anything else."""
+        scope: Scope | None = self._scope
+        while isinstance(node, ast.Name) and scope is not None and node.id not in scope.bindings:
+            scope = scope.parent
+        if not isinstance(node, ast.Name) or scope is None or len(scope.bindings[node.id]) == 1:
+            nodes: list[ast.AST | None] = [node]
+        else:
+            nodes = [each.node for each in scope.bindings[node.id] if each.how == "value" and each.index < 0]
+        found = [self.text(each) for each in nodes if isinstance(each, ast.expr)]
+        return [each for each in found if each]
+
     def text(self, node: ast.expr) -> str | None:
         """A string or a path as text, NUL for what is not known; None for what is neither."""
         return self._text(node, 0)

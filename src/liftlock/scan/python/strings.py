@@ -23,7 +23,8 @@ _SENDERS = frozenset({
 })  # fmt: skip
 _PATH = re.compile(r"/?(?:ajax-)?api/\d\.\d/(?:preview/)?mlflow/[a-z][a-z-]*(?:/[a-z-]+)+(?![\w*{/])")
 _VARIABLE = re.compile(r"_?MLFLOW_[A-Z][A-Z0-9_]*[A-Z0-9]\Z")
-_READERS = frozenset({"getenv", "setenv", "delenv", "putenv", "setdefault", "pop", "environ"})
+_SETTERS = frozenset({"setenv", "setdefault", "putenv", "get", "getenv"})  # with a value as second argument
+_READERS = frozenset({"get", "getenv", "setenv", "delenv", "putenv", "setdefault", "pop", "environ"})
 
 
 class Strings:
@@ -111,10 +112,10 @@ class Strings:
             text = text_of(first)
             if text is not None and re.match(r"\s*(?:\S+\s+)*?(?:\S*/)?mlflow\s", text):
                 yield from self._command(first, text)
-        if name in _READERS and node.args:
+        if name in _READERS and node.args and _names_variable(node.args[0]):
             yield from self._variable(node.args[0], ast.unparse(node.func))
             first = node.args[0]
-            if name in ("setenv", "setdefault", "putenv") and len(node.args) > 1 and isinstance(first, ast.Constant):
+            if name in _SETTERS and len(node.args) > 1 and isinstance(first, ast.Constant):
                 yield from self.variable(str(first.value), node.args[1])
 
     def _relative(self, node: ast.expr) -> Iterator[Hit]:
@@ -183,3 +184,7 @@ class Strings:
         del inner
         start = self._place(node.lineno, node.col_offset)
         return Hit(judgement, start, self._place(node.end_lineno or node.lineno, node.end_col_offset or 0))
+
+
+def _names_variable(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and _VARIABLE.match(node.value) is not None

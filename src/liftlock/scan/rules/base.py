@@ -15,7 +15,8 @@ class PythonCall:
     """A call in Python. `path` is the typed path of the callee, empty when it is not known to be one of MLflow.
 
     `whole` says that nothing else is given by `*` or `**`. `text` gives the string an expression stands for, with NUL
-    for what is not known; `inside` the expressions below one, names that are bound once replaced by what they mean.
+    for what is not known, and `texts` all it may stand for where a name is bound several times; `inside` gives the
+    expressions below one, names that are bound once replaced by what they mean.
     """
 
     path: str
@@ -24,6 +25,7 @@ class PythonCall:
     keywords: Mapping[str, ast.expr]
     whole: bool
     text: Callable[[ast.expr], str | None]
+    texts: Callable[[ast.expr], Sequence[str]]
     inside: Callable[[ast.expr], Sequence[ast.expr]]
 
     def argument(self, name: str, place: int) -> ast.expr | None:

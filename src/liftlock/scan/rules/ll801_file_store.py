@@ -16,10 +16,10 @@ _OPTIONS = ("--backend-store-uri", "--registry-store-uri")
 def _call(call: PythonCall) -> Seen | None:
     for name, place in _PARAMETERS[call.name]:
         argument = call.argument(name, place)
-        text = call.text(argument) if argument is not None else None
-        sure = in_files(text) if text else None
+        texts = call.texts(argument) if argument is not None else ()
+        sure = next((sure for text in texts if (sure := in_files(text)) is not None), None)
         if sure is not None:
-            return argument, sure if call.path else Confidence.LIKELY
+            return argument, sure if call.path and len(texts) == 1 else Confidence.LIKELY
     return None
 
 

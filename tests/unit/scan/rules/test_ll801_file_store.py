@@ -23,6 +23,11 @@ URI = "file:runs"
 mlflow.set_tracking_uri(URI)  # expect URI
 os.environ["MLFLOW_TRACKING_URI"] = "file:./mlruns"  # expect "file:./mlruns"
 os.environ.setdefault("MLFLOW_TRACKING_URI", "./mlruns")  # expect "./mlruns"
+os.environ.get("MLFLOW_TRACKING_URI", "mlruns")  # expect "mlruns"
+def make(uri=None, root="./x"):
+    if not uri:
+        uri = f"file:{root}"
+    return MlflowClient(uri)  # expect uri
 run(env={"MLFLOW_TRACKING_URI": "file:/x"})  # expect "file:/x"
 """,
     ),
@@ -82,7 +87,7 @@ SILENT = {
     "nothing known": ("a.py", "import mlflow\ndef f(uri):\n    mlflow.set_tracking_uri(uri)\n"),
     "the default": ("a.py", "import mlflow\nmlflow.set_tracking_uri('')\nmlflow.set_tracking_uri(None)\n"),
     "a host": ("a.py", "import mlflow\nmlflow.set_tracking_uri(f'{host}:5000')\nmlflow.set_registry_uri('host:1')\n"),
-    "bound twice": ("a.py", "import mlflow\nu = 'file:x'\nu = g()\nmlflow.set_tracking_uri(u)\n"),
+    "bound twice": ("a.py", "import mlflow\nu = f()\nu = g()\nmlflow.set_tracking_uri(u)\n"),
     "artifacts in files are no store": ("a.py", "import mlflow\nmlflow.create_experiment('x', artifact_location='file:///a')\n"),
     "artifact root": ("a.sh", "mlflow server --backend-store-uri sqlite:///x.db --default-artifact-root ./mlruns\n"),
     "allowed": ("a.sh", "export MLFLOW_ALLOW_FILE_STORE=true\nmlflow server --backend-store-uri ./mlruns\n"),

@@ -12,6 +12,8 @@ from mlflow.sklearn import save_model
 mlflow.sklearn.log_model(m, name="m")  # expect log_model
 mp.log_model(m, name="m")  # expect log_model
 save_model(m, "p")  # expect save_model
+from mlflow.sklearn import log_model as keep
+keep(m, name="m")  # expect keep
 """,
     ),
 }
