@@ -7,12 +7,13 @@ cannot be reached every package is unknown, with the reason; nothing is taken fo
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from liftlock.app.workspace import Workspace
 from liftlock.effects import side_effect
 from liftlock.errors import CommandFailed, LiftlockError, UsageError
-from liftlock.knowledge.packages import Audit, Change, changes, parse, pins, unasked
+from liftlock.knowledge.packages import Audit, Change, changes, parse, pins, unasked, with_osv
 from liftlock.model.codec import Value
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.release import Release
@@ -32,11 +33,13 @@ class Audited(Value, frozen=True):
 
 def audit(
     environments: Environments, source: Release | None, target: Release | None, workspace: Workspace | None,
-    *, observer: Observer = silent,
+    *, osv: Sequence[Path] = (), observer: Observer = silent,
 ) -> Audited:  # fmt: skip
-    """Ask about the packages beside MLflow. Without `source` the deployment's own environment is meant.
+    """Ask about the packages beside MLflow; `osv` are files to look into as well. Without `source` the deployment's own
+    environment is meant.
 
-    Raises UsageError when a release's environment has not been built yet, so that there is no locked set.
+    Raises UsageError for a malformed file, and when a release's environment has not been built yet, so that there is
+    no locked set.
     """
     if source is not None:
         old = _cached(environments, source)
@@ -44,10 +47,10 @@ def audit(
         old = environments.observe(workspace.config.python)
     else:
         raise UsageError("which environment is meant is not known", hint="Give a release with --from.")
-    before = _ask(old, observer)
+    before = _ask(old, osv, observer)
     if target is None or target == old.release:
         return Audited(before=before, after=None, changes=changes(before, before))
-    after = _ask(_cached(environments, target), observer)
+    after = _ask(_cached(environments, target), osv, observer)
     return Audited(before=before, after=after, changes=changes(before, after))
 
 
@@ -61,8 +64,12 @@ def _cached(environments: Environments, release: Release) -> Environment:
     return found[-1]
 
 
-def _ask(environment: Environment, observer: Observer) -> Audit:
+def _ask(environment: Environment, osv: Sequence[Path], observer: Observer) -> Audit:
     wanted = pins(environment.lock)
+    return with_osv(_answer(environment, wanted, observer), wanted, osv)
+
+
+def _answer(environment: Environment, wanted: Mapping[str, str], observer: Observer) -> Audit:
     observer(Progress(work=f"ask about {len(wanted)} packages of MLflow {environment.release}"))
     with tempfile.TemporaryDirectory(prefix="liftlock-audit-") as scratch:
         listed, answer = Path(scratch) / "pins.txt", Path(scratch) / "answer.json"

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 @click.option("--to", "after", metavar="VERSION", help="The release to go to (default: stay).")
 @click.option("--with", "on", multiple=True, metavar="CONDITION", help="Holds here, for example basic-auth.")
 @click.option("--without", "off", multiple=True, metavar="CONDITION", help="Does not hold here.")
-@click.option("--osv", multiple=True, type=click.Path(dir_okay=False, path_type=Path), help="An OSV file to add.")
+@click.option(
+    "--osv",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="An OSV file to add (with --packages, of any package).",
+)
 @click.option("--accepted", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of accepted risks.")
 @click.option("--packages", is_flag=True, help="Also ask pip-audit about every package beside MLflow.")
 @click.option("--all", "everything", is_flag=True, help="Also show what does not concern this configuration.")
@@ -54,7 +59,7 @@ def command(
         before, after, said={**dict.fromkeys(on, True), **dict.fromkeys(off, False)}, osv=osv, accepted=accepted,
         deployment=state.workspace().deployment() if before is None else None,
     )  # fmt: skip
-    audited = _audited(state, before, after, quiet=as_json) if packages else None
+    audited = _audited(state, before, after, osv, quiet=as_json) if packages else None
     if as_json:
         emit(found if audited is None else {**to_builtins(found), "packages": audited})
     else:
@@ -64,7 +69,9 @@ def command(
     return 1 if found.needs_attention or (audited is not None and _open(audited)) else 0
 
 
-def _audited(state: State, before: str | None, after: str | None, *, quiet: bool) -> Audited:
+def _audited(
+    state: State, before: str | None, after: str | None, osv: tuple[Path, ...], *, quiet: bool
+) -> Audited:  # fmt: skip
     from liftlock.app.audit import audit
     from liftlock.model.release import Release
     from liftlock.releases.environment import Environments
@@ -72,7 +79,7 @@ def _audited(state: State, before: str | None, after: str | None, *, quiet: bool
     with progress(quiet=quiet) as observer:
         return audit(
             Environments(), Release.parse(before) if before else None, Release.parse(after) if after else None,
-            state.workspace() if before is None else None, observer=observer,
+            state.workspace() if before is None else None, osv=osv, observer=observer,
         )  # fmt: skip
 
 

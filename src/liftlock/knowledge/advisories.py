@@ -161,11 +161,24 @@ def _check(entry: Advisory) -> None:
                 raise ValueError(f"{entry.id}: {version!r} is not a version") from None
 
 
-def read_osv(path: Path) -> tuple[Advisory, ...]:
-    """The advisories about mlflow in an OSV file (one object or a list of them); withdrawn ones are left out.
+def read_osv(path: Path, package: str = "mlflow") -> tuple[Advisory, ...]:
+    """The advisories about a package in an OSV file (one object or a list of them); withdrawn ones are left out.
 
     Raises UsageError with the file, and the line where it is not JSON.
     """
+    found = []
+    for entry in osv_entries(path):
+        try:
+            if (advisory := _from_osv(entry, path.name, package)) is not None:
+                _check(advisory)
+                found.append(advisory)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise UsageError(f"{path}: {entry['id']}: {error}") from error
+    return tuple(found)
+
+
+def osv_entries(path: Path) -> tuple[dict[str, Any], ...]:
+    """The entries of an OSV file that are not withdrawn. Raises as `read_osv` does."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -180,30 +193,25 @@ def read_osv(path: Path) -> tuple[Advisory, ...]:
             raise UsageError(f"{path}: an entry has no id", hint="It must be an OSV file (JSON).")
         if entry.get("withdrawn"):
             continue
-        try:
-            if (advisory := _from_osv(entry, path.name)) is not None:
-                _check(advisory)
-                found.append(advisory)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise UsageError(f"{path}: {entry['id']}: {error}") from error
+        found.append(entry)
     return tuple(found)
 
 
-def _from_osv(entry: Mapping[str, Any], name: str) -> Advisory | None:
+def _from_osv(entry: Mapping[str, Any], name: str, package: str) -> Advisory | None:
     packages = [
         each for each in entry.get("affected", ())
-        if str(each.get("package", {}).get("name", "")).lower() == "mlflow"
+        if str(each.get("package", {}).get("name", "")).lower().replace("_", "-") == package
         and each["package"].get("ecosystem", "PyPI") == "PyPI"
     ]  # fmt: skip
     if not packages:
         return None
     ranges: list[Range] = []
-    for package in packages:
-        for each in package.get("ranges", ()):
+    for affected in packages:
+        for each in affected.get("ranges", ()):
             if each.get("type") in ("ECOSYSTEM", "SEMVER"):
                 ranges += _events(each.get("events", ()))
-        if not package.get("ranges"):
-            ranges += [Range(introduced=version, last=version) for version in package.get("versions", ())]
+        if not affected.get("ranges"):
+            ranges += [Range(introduced=version, last=version) for version in affected.get("versions", ())]
     return Advisory(
         id=entry["id"], aliases=tuple(entry.get("aliases", ())), affected=tuple(ranges), confidence="imported",
         title=str(entry.get("summary") or str(entry.get("details", "")).partition("\n")[0])[:200], source=name,

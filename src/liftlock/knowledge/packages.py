@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
+from packaging.version import InvalidVersion, Version
 
 from liftlock.errors import UsageError
+from liftlock.knowledge import advisories
 from liftlock.model.codec import Value, from_json
 
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)", re.MULTILINE)
@@ -90,6 +93,36 @@ def parse(text: str | bytes, wanted: Mapping[str, str]) -> Audit:
         packages=len(wanted), flaws=tuple(sorted(flaws, key=lambda each: (each.package, each.id))),
         unknown=dict(sorted(unknown.items())),
     )  # fmt: skip
+
+
+def with_osv(audit: Audit, wanted: Mapping[str, str], paths: Sequence[Path]) -> Audit:
+    """The audit with what OSV files say of these pins. A package they do not mention stays as unknown as it was: a file
+    that somebody chose is no database. Raises UsageError for a malformed file."""
+    found = {(each.package, each.id): each for each in audit.flaws}
+    named = {name for each in audit.flaws for name in (each.id, *each.aliases)}
+    for path in paths:
+        for name in sorted(_mentioned(path) & wanted.keys() - {"mlflow"}):
+            for entry in advisories.read_osv(path, name):
+                if not entry.names & named and _affected(entry, wanted[name]):
+                    found[name, entry.id] = Flaw(
+                        package=name, version=wanted[name], id=entry.id, aliases=entry.aliases,
+                        fixes=tuple(each.fixed for each in entry.affected if each.fixed), summary=entry.title[:160],
+                    )  # fmt: skip
+    return msgspec.structs.replace(audit, flaws=tuple(found[key] for key in sorted(found)))
+
+
+def _mentioned(path: Path) -> set[str]:
+    packages = (
+        affected.get("package", {}) for entry in advisories.osv_entries(path) for affected in entry.get("affected", ())
+    )
+    return {str(package.get("name", "")).lower().replace("_", "-") for package in packages}
+
+
+def _affected(entry: advisories.Advisory, version: str) -> bool:
+    try:
+        return any(each.holds(Version(version)) for each in entry.affected)
+    except InvalidVersion:
+        return True  # a version nobody can compare is not harmless
 
 
 def unasked(wanted: Mapping[str, str], reason: str) -> Audit:

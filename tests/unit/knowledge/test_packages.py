@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from liftlock.errors import UsageError
-from liftlock.knowledge.packages import Audit, changes, parse, pins, unasked
+from liftlock.knowledge.packages import Audit, changes, parse, pins, unasked, with_osv
 
 LOCK = """
 jinja2==3.1.2 \\
@@ -60,3 +61,31 @@ def test_fixed_left_gained_and_unknown() -> None:
     assert [(each.what, each.flaw.id) for each in changes(before, after)] == [
         ("gained", "C"), ("left", "B"), ("unknown", "D"), ("unknown", "E"), ("fixed", "A"),
     ]  # fmt: skip
+
+
+def test_osv_files_add_flaws_but_make_nothing_harmless(tmp_path: Path) -> None:
+    def entry(key: str, name: str, fixed: str, **more: object) -> dict[str, object]:
+        events = [{"introduced": "0"}, {"fixed": fixed}]
+        affected = {"package": {"name": name, "ecosystem": "PyPI"}, "ranges": [{"type": "ECOSYSTEM", "events": events}]}
+        return {"id": key, "summary": f"about {name}", "affected": [affected], **more}
+
+    path = tmp_path / "osv.json"
+    path.write_text(
+        json.dumps(
+            [
+                entry("OSV-1", "Jinja2", "3.1.4"), entry("OSV-2", "flask_cors", "3.0"), entry("OSV-3", "mlflow", "9"),
+                entry("OSV-4", "jinja2", "4", aliases=["CVE-1"]), entry("OSV-5", "jinja2", "4", withdrawn="2026-01-01"),
+                entry("OSV-6", "stranger", "9"),
+            ]
+        )
+    )  # fmt: skip
+    wanted = {"jinja2": "3.1.2", "flask-cors": "4.0.0", "mlflow": "2.9.2"}
+    known = parse(answer(("jinja2", "3.1.2", "GHSA-x"), skipped=("flask-cors", "mlflow")), wanted)
+    found = with_osv(known, wanted, [path])
+    assert [(each.package, each.id, each.fixes) for each in found.flaws] == [
+        ("jinja2", "GHSA-x", ("9",)), ("jinja2", "OSV-1", ("3.1.4",)),
+    ]  # fmt: skip
+    assert found.unknown == known.unknown
+    path.write_text('[{"id": "X"')
+    with pytest.raises(UsageError, match="line 1"):
+        with_osv(known, wanted, [path])
