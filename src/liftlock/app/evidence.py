@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from liftlock import __version__, clock, files
-from liftlock.app.evidence_facts import Facts, conceal, redacted_text
+from liftlock.app.evidence_facts import QUESTIONS, Facts, ask, client_of, conceal, redacted_text
 from liftlock.app.upgrade import CONFIG, PLAN, write_hold
 from liftlock.app.workspace import Workspace
 from liftlock.engine.lock import operator
@@ -20,9 +20,11 @@ from liftlock.errors import LiftlockError, Refused, UsageError
 from liftlock.evidence import account, bundle, chain, document, proofs, signing
 from liftlock.model.codec import from_builtins, from_json, to_builtins
 from liftlock.model.evidence import CommandResult, Decision, Missing, Predicate, Summary
+from liftlock.model.finding import Outcome
 from liftlock.model.journal import Entry, Kind, RunKind, RunOutcome, RunState
 from liftlock.model.plan import Plan
 from liftlock.model.progress import Observer, Progress, silent
+from liftlock.model.secret import redact
 from liftlock.report import text
 
 _ENDED = (RunOutcome.DONE, RunOutcome.PUT_BACK, RunOutcome.ROLLED_BACK, RunOutcome.FINALIZED)
@@ -51,9 +53,10 @@ class Options:
 
 
 def record(
-    workspace: Workspace, *, tests: str | None, checklist: bool, timeout: float, observer: Observer = silent
-) -> tuple[CommandResult, ...]:
-    """Run a test suite, the checklist of [tracking], or both, in liftlock.toml's directory, and keep the results.
+    workspace: Workspace, *, tests: str | None = None, checklist: bool = False, answers: bool = False,
+    timeout: float = 3600.0, observer: Observer = silent,
+) -> tuple[CommandResult, ...]:  # fmt: skip
+    """Run a test suite, the checklist of [tracking], ask the server, in liftlock.toml's directory; keep the results.
 
     Raises UsageError when a checklist was asked for and there is none.
     """
@@ -78,7 +81,27 @@ def record(
                 cwd=config.directory, by=by,
             )  # fmt: skip
             results.append(kept.keep(result))
+    if answers:
+        observer(Progress(work="ask the server"))
+        results += [kept.keep(each) for each in _answers(workspace, by)]
     return tuple(results)
+
+
+def _answers(workspace: Workspace, by: str) -> Iterator[CommandResult]:
+    """The server's health, version and experiments as proofs: each answer's beginning is its output."""
+    for method, path, body in QUESTIONS:
+        at, began = clock.now(), clock.monotonic()
+        try:
+            answer = ask(client_of(workspace), method, path, body)
+        except LiftlockError as error:
+            answer, message = {"status": None, "body": ""}, error.message
+        else:
+            message = "" if answer["status"] == 200 else f"it answered {answer['status']}"
+        yield CommandResult(
+            kind="answer", name=f"{method} {path}", command=(method, path), expected="status 200", at=at, by=by,
+            seconds=round(clock.monotonic() - began, 3), status=answer["status"], output=redact(answer["body"]),
+            outcome=Outcome.FAIL if message else Outcome.PASS, message=redact(message) or "as expected",
+        )  # fmt: skip
 
 
 def create(workspace: Workspace, options: Options, *, observer: Observer = silent) -> Made:

@@ -31,7 +31,7 @@ from liftlock.steps.migrate import cached
 from liftlock.verify.http import Client
 
 _SETS = ("snapshot", "back-up", "save-new")
-_QUESTIONS: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
+QUESTIONS: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
     ("GET", "/health", None),
     ("GET", "/version", None),
     ("POST", "/api/2.0/mlflow/experiments/search", {"max_results": 5}),
@@ -95,21 +95,8 @@ class Facts:
 
     def answers(self) -> list[dict[str, Any]]:
         """Health, version and a search for experiments, asked now: status, SHA-256 and beginning of each answer."""
-        config = self.workspace.config
-        client = Client(self.workspace.deployment().server.url, login=config.credentials(), timeout=20.0)
-        found = []
-        for method, path, body in _QUESTIONS:
-            if body is None:
-                status, data = client.get(path)
-            else:
-                status, data = 200, json.dumps(client.json(method, path, body), sort_keys=True).encode()
-            found.append(
-                {
-                    "method": method, "path": path, "status": status, "sha256": hashlib.sha256(data).hexdigest(),
-                    "body": data[:2000].decode("utf-8", "replace"),
-                }
-            )  # fmt: skip
-        return found
+        client = client_of(self.workspace)
+        return [ask(client, *question) for question in QUESTIONS]
 
     def checks(self) -> tuple[Finding, ...]:
         """All checks, as `liftlock check` does them, now."""
@@ -127,6 +114,23 @@ class Facts:
     def _of(self, step: str) -> dict[str, Any]:
         found = self.state.step(step)
         return found.outcome if found else {}
+
+
+def client_of(workspace: Workspace) -> Client:
+    """A client of the deployment's server. Raises LiftlockError when it does not run or is not what is described."""
+    return Client(workspace.deployment().server.url, login=workspace.config.credentials(), timeout=20.0)
+
+
+def ask(client: Client, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    """One question to a server, and its answer. Raises ServerError when none comes, or none that is JSON to a POST."""
+    if body is None:
+        status, data = client.get(path)
+    else:
+        status, data = 200, json.dumps(client.json(method, path, body), sort_keys=True).encode()
+    return {
+        "method": method, "path": path, "status": status, "sha256": hashlib.sha256(data).hexdigest(),
+        "body": data[:2000].decode("utf-8", "replace"),
+    }  # fmt: skip
 
 
 def conceal(workspace: Workspace) -> None:

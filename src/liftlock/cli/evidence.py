@@ -35,10 +35,11 @@ def command() -> None:
 @command.command("record")
 @click.option("--tests", metavar="COMMAND", help="Run a test suite and count in its JUnit report.")
 @click.option("--checklist", is_flag=True, help="Run the checks of [tracking] in liftlock.toml.")
+@click.option("--answers", is_flag=True, help="Ask the server for its health, version and experiments.")
 @click.option("--timeout", type=float, default=3600.0, show_default=True, help="Seconds the test suite may take.")
 @json_option
 @pass_state
-def record(state: State, tests: str | None, checklist: bool, timeout: float, as_json: bool) -> int:
+def record(state: State, tests: str | None, checklist: bool, answers: bool, timeout: float, as_json: bool) -> int:
     """Run proofs now and keep their results: before an upgrade as its baseline, after it as its proof.
 
     `{junit}` in the command stands for the report to write; without it `--junitxml=...` is added, as pytest takes it.
@@ -46,10 +47,12 @@ def record(state: State, tests: str | None, checklist: bool, timeout: float, as_
     from liftlock.app.evidence import record as run
     from liftlock.errors import UsageError
 
-    if tests is None and not checklist:
-        raise UsageError("what is to be run?", hint='Give --checklist, or --tests "pytest -q tests".')
+    if tests is None and not checklist and not answers:
+        raise UsageError("what is to be run?", hint='Give --checklist, --answers, or --tests "pytest -q tests".')
     with progress(quiet=as_json) as observer:
-        done = run(state.workspace(), tests=tests, checklist=checklist, timeout=timeout, observer=observer)
+        done = run(
+            state.workspace(), tests=tests, checklist=checklist, answers=answers, timeout=timeout, observer=observer
+        )
     if as_json:
         emit(done)
     else:
@@ -63,13 +66,14 @@ def record(state: State, tests: str | None, checklist: bool, timeout: float, as_
 @click.option("--key", type=_FILE, help="The Ed25519 SSH key to sign with (default: one of this deployment).")
 @click.option("--tests", metavar="COMMAND", help="First run this test suite, as `evidence record` does.")
 @click.option("--checklist", is_flag=True, help="First run the checks of [tracking].")
+@click.option("--answers", is_flag=True, help="First ask the server, as `evidence record` does.")
 @click.option("--attach", multiple=True, type=_FILE, help="A further file, such as a scan's report; repeatable.")
 @click.option("--offline", is_flag=True, help="Do not ask the package index for newer packages.")
 @json_option
 @pass_state
 def create(
     state: State, run: str | None, output: Path | None, key: Path | None, tests: str | None, checklist: bool,
-    attach: tuple[Path, ...], offline: bool, as_json: bool,
+    answers: bool, attach: tuple[Path, ...], offline: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Make the bundle of one ended upgrade (default: the last). The deployment is only read."""
     from liftlock.app.evidence import Options, record
@@ -77,8 +81,8 @@ def create(
 
     workspace = state.workspace()
     with progress(quiet=as_json) as observer:
-        if tests is not None or checklist:
-            record(workspace, tests=tests, checklist=checklist, timeout=3600.0, observer=observer)
+        if tests is not None or checklist or answers:
+            record(workspace, tests=tests, checklist=checklist, answers=answers, observer=observer)
         options = Options(run=run, output=output, key=key, attach=attach, offline=offline)
         made = make(workspace, options, observer=observer)
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from liftlock.errors import Refused
@@ -14,7 +14,7 @@ from liftlock.pins.formats.dockerfile import Dockerfile
 from liftlock.pins.formats.interface import Group
 from liftlock.pins.formats.release_config import ReleaseConfig
 from liftlock.pins.formats.security import Security
-from liftlock.pins.images import followed
+from liftlock.pins.images import followed, name_of
 from liftlock.pins.leftovers import Kind, Leftover, leftovers
 from liftlock.pins.model import PACKAGES, Syntax, Target
 from liftlock.pins.relock import Stale, Tools
@@ -99,6 +99,7 @@ def propose(
     is written into the tracking file and the table of SECURITY.md.
     """
     plain = [each for each in found.group(*_groups(docs)) if not relock.is_lock(each)]
+    target = _with_digest(plain, target, tracking)
     locks = [each for each in found.files if relock.is_lock(each) and each.format.group is not Group.DOCS]
     changes = [made for each in plain if (made := change(each, target)) is not None]
     if tracking is not None:
@@ -141,7 +142,7 @@ def _tracked(plain: list[Surveyed], changes: list[Change], update: Update) -> li
             "no file tracks the release, so there is nowhere to write this; nothing was changed",
             hint="Begin config/mlflow_release.yaml with a line `current_version: VERSION`.",
         )
-    before = next((read(each.document).container_image for each in plain if each.format.name == ReleaseConfig.name), "")
+    before = _tracked_image(plain)
     for each in plain:
         made = by_path.get(each.document.path, Change(each.document, each.document))
         moved = made.moved
@@ -158,6 +159,18 @@ def _tracked(plain: list[Surveyed], changes: list[Change], update: Update) -> li
         if after.raw != each.document.raw:
             by_path[made.path] = Change(made.before, after, moved)
     return list(by_path.values())
+
+
+def _tracked_image(plain: list[Surveyed]) -> str:
+    """The image the tracking file names now, or nothing."""
+    return next((read(each.document).container_image for each in plain if each.format.name == ReleaseConfig.name), "")
+
+
+def _with_digest(plain: list[Surveyed], target: Target, update: Update | None) -> Target:
+    """A digest given with the tracked image is that image's new digest wherever it is pinned by one."""
+    name, _, digest = (update.container_image or "" if update else "").partition("@")
+    before = name_of(_tracked_image(plain)) if digest else ""
+    return replace(target, digests={before: digest, name_of(name): digest, **target.digests}) if before else target
 
 
 def _reach(each: Surveyed) -> int:

@@ -31,6 +31,7 @@ COMMANDS = [
 BIN = Path(sys.executable).parent
 WITH_TOOLS = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 ADMIN, PASSPHRASE, HOOK = (f"canary-{what}-{uuid.uuid4().hex[:8]}" for what in ("admin", "passphrase", "hook"))
+ANSWERS = ("GET /health", "GET /version", "POST /api/2.0/mlflow/experiments/search")
 AROUND = f"""
 [[tracking.checks]]
 name = "the server is healthy"
@@ -134,9 +135,11 @@ def test_the_bundle_holds_what_the_page_says(bundle: Path) -> None:
     assert {each.role for each in found.databases} == {"tracking", "auth"}
     assert {(each.name, each.when, each.outcome.value) for each in found.proofs} == {
         (name, when, "pass")
-        for name in ("tests", "the server is healthy", "says too much")
+        for name in ("tests", "the server is healthy", "says too much", *ANSWERS)
         for when in ("before", "after")
     }
+    said = {each.when: each.output for each in found.proofs if each.name == "GET /version"}
+    assert said == {"before": OLD, "after": NEW}
     assert found.way_back == "open: liftlock rollback"
     answers = json.loads((bundle / "responses/now.json").read_text())
     assert [(each["path"], each["status"]) for each in answers][:2] == [("/health", 200), ("/version", 200)]

@@ -72,3 +72,15 @@ def test_through_the_command_there_and_back(tmp_path: Path, monkeypatch: pytest.
     assert NEW in (tmp_path / "config/mlflow_release.yaml").read_text()
     pin("3.6.0", "--image-tag", OLD)
     assert contents(tmp_path) == before
+
+
+def test_a_digest_given_with_the_image_is_enough(tmp_path: Path) -> None:
+    write(tmp_path, ())
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/mlflow_release.yaml").write_text(f"current_version: 3.6.0\ncontainer_image: {OLD}\n")
+    (tmp_path / "Dockerfile").write_text(f"FROM {OLD}@{DIGEST}\n")
+    new = f"{NEW}@{DIGEST[:-1]}b"
+    words = ["3.17.2", str(tmp_path), "--offline", "--yes", "--image-tag", new]
+    done = CliRunner().invoke(command, words, standalone_mode=False)
+    assert done.exception is None, done.exception
+    assert (tmp_path / "Dockerfile").read_text() == f"FROM {new}\n"
