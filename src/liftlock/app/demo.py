@@ -20,7 +20,7 @@ from liftlock.app.init import initialise
 from liftlock.app.planning import make_plan
 from liftlock.app.sites import free_port
 from liftlock.app.workspace import Workspace
-from liftlock.demo.server import OldServer, old_server
+from liftlock.demo.server import OldServer, old_server, quicken
 from liftlock.errors import LiftlockError
 from liftlock.model.codec import Value
 from liftlock.model.deployment import Role
@@ -80,6 +80,8 @@ def demo(
         tracking, auth = stack.enter_context(_databases(directory, database, observer))
         with stages.timed(f"start MLflow {source}"):
             server = stack.enter_context(old_server(old, directory, tracking=tracking, auth=auth, port=free_port()))
+        if strategy is Strategy.ONLINE:
+            quicken(auth, server.password)
         stages.run("log real data", lambda: _populate(old, server, observer), str)
         workspace = stages.run("init", lambda: _init(directory, server), lambda made: str(made.config.path.name))
         stack.callback(_stop, workspace)
