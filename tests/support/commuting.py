@@ -30,6 +30,7 @@ from tests.support.releases import environment, tools
 
 _INSIDE = Path(__file__).with_name("history_inside.py")
 _PAGE = 5000
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_FLASK_SERVER_SECRET_KEY": "a key for tests"}
 
 
 class Writer:
@@ -39,23 +40,28 @@ class Writer:
         self.version = version
         self.done: Counter[str] = Counter()
         self._child = spawn(
-            [environment(version).python, _INSIDE], env=clean_environment({"MLFLOW_DISABLE_TELEMETRY": "true"}),
+            [environment(version).python, _INSIDE], env=clean_environment(_QUIET),
             cwd=_INSIDE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def go(self, uri: StoreUri, seed: int, ops: int, weights: Mapping[str, float] | None = None) -> None:
-        """So many operations; the first on a database makes its schema."""
+    def go(
+        self, uri: StoreUri, seed: int, ops: int, weights: Mapping[str, float] | None = None, *, auth: bool = False
+    ) -> dict[str, list[list[str]]]:  # fmt: skip
+        """So many operations; the first on a database makes its schema. With `auth` on users and permissions: returns
+        what each user may do then.
+        """
         assert self._child.stdin
         assert self._child.stdout
-        command = {"uri": uri.reveal(), "seed": seed, "ops": ops, "weights": dict(weights or {})}
+        command = {"uri": uri.reveal(), "seed": seed, "ops": ops, "weights": dict(weights or {}), "auth": auth}
         self._child.stdin.write(json.dumps(command).encode() + b"\n")
         self._child.stdin.flush()
         for line in self._child.stdout:
             if line.startswith(b"@answer "):
                 made = json.loads(line[len(b"@answer ") :])
                 assert "failed" not in made, made
+                seen: dict[str, list[list[str]]] = made.pop("seen", {})
                 self.done.update({kind: number for kind, number in made.items() if "!" not in kind})
-                return
+                return seen
         raise AssertionError(f"the writer of {self.version} died")
 
     def __enter__(self) -> Writer:
@@ -132,7 +138,7 @@ class Upgrade:
 @contextmanager
 def upgrading(
     blue: Store, worker: WarmWorker, version: str, *, green: str = "green",
-    prepare: Callable[[], None] | None = None,
+    prepare: Callable[[], object] | None = None,
 ) -> Iterator[Upgrade]:  # fmt: skip
     """Capture, copy, migrate the copy, decide how rows look there. `prepare` writes between capture and copy."""
     source = live(blue)

@@ -20,26 +20,19 @@ WEIGHTS = {
 }  # fmt: skip
 
 
-class History:
-    def __init__(self, uri):
-        from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+class Chance:
+    """Random operations of a subclass: methods named `op_...`."""
 
-        self.uri = uri
-        self.store = SqlAlchemyStore(uri, "/tmp/liftlock-artifacts-that-are-never-written")
-        self.registry = Registry(uri)
-        self.experiments, self.runs, self.traces, self.assessments = [], [], [], []
-        self.models, self.jobs, self.logged, self.datasets, self.issues = {}, [], [], [], []
-        self.serial = 0
+    first = ()
 
     def go(self, seed, count, weights=None):
         self.random = random.Random(seed)
         made = {}
         wanted = {name[3:]: 1.0 for name in dir(self) if name.startswith("op_")}
-        wanted.update(WEIGHTS)
-        wanted.update(weights or {})
+        wanted.update({kind: weight for kind, weight in WEIGHTS.items() if kind in wanted})
+        wanted.update({kind: weight for kind, weight in (weights or {}).items() if kind in wanted})
         kinds, shares = list(wanted), list(wanted.values())
-        first = [] if self.experiments else ["create_experiment"] * 3 + ["create_run"] * 3 + ["start_trace"] * 2
+        first = list(self.first) if self.new_here() else []
         for _ in range(20 * count):
             if sum(made.values()) >= count:
                 break
@@ -54,16 +47,96 @@ class History:
                 made[name] = made.get(name, 0) + 1
         return made
 
-    # -- choices --
-
-    def new(self, prefix):
-        self.serial += 1
-        return "%s-%d-%s" % (prefix, self.serial, self.random.randrange(10**9))
-
     def one(self, of):
         if not of:
             raise Skip
         return self.random.choice(of)
+
+
+class Permissions(Chance):
+    """Users and permissions, by the basic-auth application's own store."""
+
+    first = ("create_user", "create_user", "grant_experiment", "grant_model")
+
+    def __init__(self, uri):
+        from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+        self.store = SqlAlchemyStore()
+        self.store.init_db(uri)
+        self.engines = [self.store.engine]
+        self.users = [user.username for user in self.store.list_users()]
+
+    def new_here(self):
+        return not self.users
+
+    def permission(self):
+        return self.random.choice(["READ", "EDIT", "MANAGE"])
+
+    def op_create_user(self):
+        name = f"user{len(self.users)}-{self.random.randrange(1000)}"
+        self.store.create_user(name, "password-1234")
+        self.users.append(name)
+
+    def op_delete_user(self):
+        name = self.one(self.users[1:])
+        self.store.delete_user(name)
+        self.users.remove(name)
+
+    def op_grant_experiment(self):
+        self.store.create_experiment_permission(str(self.random.randrange(6)), self.one(self.users), self.permission())
+
+    def op_deny_experiment(self):
+        self.store.create_experiment_permission(str(self.random.randrange(6)), self.one(self.users), "NO_PERMISSIONS")
+
+    def op_change_experiment(self):
+        self.store.update_experiment_permission(str(self.random.randrange(6)), self.one(self.users), self.permission())
+
+    def op_revoke_experiment(self):
+        self.store.delete_experiment_permission(str(self.random.randrange(6)), self.one(self.users))
+
+    def op_grant_model(self):
+        self.store.create_registered_model_permission(
+            self.random.choice(NAMES), self.one(self.users), self.permission()
+        )
+
+    def op_revoke_model(self):
+        self.store.delete_registered_model_permission(self.random.choice(NAMES), self.one(self.users))
+
+    def seen(self):
+        """Who may do what, as this release tells it (denials left out: newer ones have none)."""
+        found = {}
+        for user in self.store.list_users():
+            experiments = self.store.list_experiment_permissions(user.username)
+            models = self.store.list_registered_model_permissions(user.username)
+            given = [[each.experiment_id, each.permission] for each in experiments]
+            given += [[each.name, each.permission] for each in models]
+            found[user.username] = sorted(each for each in given if each[1] != "NO_PERMISSIONS")
+        return found
+
+
+class History(Chance):
+    first = ("create_experiment",) * 3 + ("create_run",) * 3 + ("start_trace",) * 2
+
+    def __init__(self, uri):
+        from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        self.uri = uri
+        self.store = SqlAlchemyStore(uri, "/tmp/liftlock-artifacts-that-are-never-written")
+        self.registry = Registry(uri)
+        self.experiments, self.runs, self.traces, self.assessments = [], [], [], []
+        self.models, self.jobs, self.logged, self.datasets, self.issues = {}, [], [], [], []
+        self.serial = 0
+        self.engines = [self.store.engine, self.registry.engine]
+
+    def new_here(self):
+        return not self.experiments
+
+    # -- choices --
+
+    def new(self, prefix):
+        self.serial += 1
+        return f"{prefix}-{self.serial}-{self.random.randrange(10**9)}"
 
     def text(self):
         return self.random.choice(TEXTS)
@@ -472,14 +545,16 @@ def main():
         command = json.loads(line)
         uri = command["uri"]
         if uri not in histories:
-            histories[uri] = History(uri)
+            histories[uri] = (Permissions if command.get("auth") else History)(uri)
         history = histories[uri]
         try:
             made = history.go(command["seed"], command["ops"], command.get("weights"))
+            if command.get("auth"):
+                made["seen"] = history.seen()
         except BaseException as error:
             made = {"failed": repr(error)}
-        history.store.engine.dispose()
-        history.registry.engine.dispose()
+        for engine in history.engines:
+            engine.dispose()
         answers.write("@answer " + json.dumps(made) + "\n")
         answers.flush()
 
