@@ -261,7 +261,9 @@ def _executable(words: Sequence[Word], tools: Tools) -> int | None:
         if before in _BEFORE:
             if before in ("exec", "run") and first in ("docker", "docker-compose", "podman") and not known:
                 continue
-            return number if known or before in ("--", "-m", "sudo", "nohup", "time") else None
+            if known or before in ("--", "-m", "sudo", "nohup", "time"):
+                return number
+            continue  # the name of a container or a deployment
         if known and not option and first in _WRAPPERS:
             return number
     return None

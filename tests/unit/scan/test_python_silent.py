@@ -14,6 +14,10 @@ SILENT = {
     ),
     "an own function": "import mlflow\ndef log_model(artifact_path): ...\nlog_model(artifact_path='x')\n",
     "asked first": "import mlflow\nif hasattr(mlflow, 'list_experiments'):\n    mlflow.list_experiments()\n",
+    "asked first, and left": (
+        "import mlflow\ndef f(c: mlflow.MlflowClient):\n    if hasattr(c, 'search_experiments'):\n        return 1\n"
+        "    return c.list_experiments()\n"
+    ),
     "asked by version": (
         "import mlflow\nfrom packaging.version import Version\n"
         "if Version(mlflow.__version__) < Version('2.0'):\n    mlflow.list_experiments()\nelse:\n    pass\n"

@@ -58,3 +58,8 @@ def is_route(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in (
         "route", "get", "post", "put", "patch", "delete", "api_route", "head", "websocket",
     )  # fmt: skip
+
+
+def leaves(body: list[ast.stmt]) -> bool:
+    """Whether a block ends what it stands in, so that what follows is its `else`."""
+    return isinstance(body[-1], ast.Return | ast.Raise | ast.Continue | ast.Break)

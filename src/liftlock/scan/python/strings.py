@@ -23,6 +23,8 @@ _SENDERS = frozenset({
 })  # fmt: skip
 _PATH = re.compile(r"/?(?:ajax-)?api/\d\.\d/(?:preview/)?mlflow/[a-z][a-z-]*(?:/[a-z-]+)+(?![\w*{/])")
 _VARIABLE = re.compile(r"_?MLFLOW_[A-Z][A-Z0-9_]*[A-Z0-9]\Z")
+_MLFLOW = re.compile(r"\s*(?:\S+\s+)*?(?:\S*/)?mlflow\s")
+_COMMANDS = frozenset({"bash_command", "command", "commands", "cmd", "script", "entrypoint"})
 _SETTERS = frozenset({"setenv", "setdefault", "putenv", "get", "getenv"})  # with a value as second argument
 _READERS = frozenset({"get", "getenv", "setenv", "delenv", "putenv", "setdefault", "pop", "environ"})
 
@@ -110,8 +112,11 @@ class Strings:
         if name in _RUNNERS and node.args:
             first = node.args[0]
             text = text_of(first)
-            if text is not None and re.match(r"\s*(?:\S+\s+)*?(?:\S*/)?mlflow\s", text):
+            if text is not None and _MLFLOW.match(text):
                 yield from self._command(first, text)
+        for keyword in node.keywords:
+            if keyword.arg in _COMMANDS and (text := text_of(keyword.value)) is not None and _MLFLOW.match(text):
+                yield from self._command(keyword.value, text)
         if name in _READERS and node.args and _names_variable(node.args[0]):
             yield from self._variable(node.args[0], ast.unparse(node.func))
             first = node.args[0]
@@ -165,8 +170,8 @@ class Strings:
     def _command(self, node: ast.expr, text: str) -> Iterator[Hit]:
         shown = text.replace("\0", "$X")
         for hit in command_hits(split_words(shown), self._tools):
-            words = shown[hit.start : hit.end]
-            yield self._span(node, hit.judgement, words)
+            where = self._inner(node, shown[hit.start : hit.end])
+            yield Hit(hit.judgement, *where) if where is not None else self._span(node, hit.judgement, "")
 
     def _variable(self, node: ast.expr, function: str) -> Iterator[Hit]:
         if "environ" not in function and not function.endswith(("getenv", "setenv", "delenv", "putenv")):

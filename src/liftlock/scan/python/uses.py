@@ -9,7 +9,7 @@ from typing import Any
 from liftlock.scan.hits import Hit, Tools
 from liftlock.scan.python.calls import Calls
 from liftlock.scan.python.context import Context
-from liftlock.scan.python.guards import asks, catches, imports_mlflow, is_route, may_guard
+from liftlock.scan.python.guards import asks, catches, imports_mlflow, is_route, leaves, may_guard
 from liftlock.scan.python.infer import Inference
 from liftlock.scan.python.names import Names
 from liftlock.scan.python.scopes import Function, Module, Scope, children
@@ -43,8 +43,13 @@ class Uses:
     # -- Walking ------------------------------------------------------------------------------------------------------
 
     def _visit_body(self, body: list[ast.stmt], scope: Scope) -> None:
+        asked = 0
         for node in body:
             self._visit(node, scope)
+            if isinstance(node, ast.If) and leaves(node.body) and may_guard(node.test) and asks(ast.unparse(node.test)):
+                self._guards.append("left before")  # what follows is for the other releases
+                asked += 1
+        del self._guards[len(self._guards) - asked :]
 
     def _visit(self, node: ast.AST, scope: Scope) -> None:
         look = self._looks.get(node.__class__)
