@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from liftlock.errors import ReleaseError
 from liftlock.knowledge.constraints import constraints
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.release import Release
+from liftlock.pins import registry
 from liftlock.pins.document import Document
-from liftlock.pins.model import PACKAGES, BadFile, Target
+from liftlock.pins.formats.interface import Group
+from liftlock.pins.model import PACKAGES, BadFile, Syntax, Target
 from liftlock.pins.proposal import Proposal, hashed, packages, propose
+from liftlock.pins.registry import Reference
 from liftlock.pins.relock import Tools
 from liftlock.pins.supporting import Support, supports
 from liftlock.pins.survey import Survey, survey
 from liftlock.pins.tracking import Update
 from liftlock.pins.transaction import Record, Transactions
 from liftlock.pins.tree import Tree
+from liftlock.pins.writing import rewritten
 from liftlock.releases.children import clean_environment
 from liftlock.releases.environment import Environments, default_cache
 from liftlock.releases.index import Index
@@ -36,7 +40,8 @@ class Options:
     `docs`: change documentation too. `offline`: ask no package index, so the version's existence is not checked and
     hashes cannot be made. `past`: versions that nothing may name any more. `relock`: have lock files rewritten by
     their tools. `plain`: the directory need not be a repository. `digests` and `drop_digests` as in Target.
-    `tracking`: what to write into the tracking file.
+    `tracking`: what to write into the tracking file. `registry`: ask the registries of images for the new tags, and
+    take the digests of those that are pinned by one from there.
     """
 
     docs: bool = False
@@ -47,6 +52,7 @@ class Options:
     drop_digests: bool = False
     past: tuple[str, ...] = ()
     tracking: Update | None = None
+    registry: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,8 @@ def prepare(path: Path, release: Release, options: Options, observer: Observer =
         observer(Progress(work=f"ask the package index for MLflow {release}"))
         hashes = _exists(release, found, options)
     target = Target(release.key, digests=options.digests, drop_digests=options.drop_digests, hashes=hashes)
+    if options.registry:
+        target = replace(target, digests={**_images(found, target, options, observer), **options.digests})
     observer(Progress(work="work out the change"))
     tools = _tools() if options.relock and not options.offline else None
     proposal = propose(
@@ -145,6 +153,36 @@ def _exists(release: Release, found: Survey, options: Options) -> dict[str, tupl
             ) from error
         hashes[package] = tuple(word.removeprefix("--hash=") for word in lock.split() if word.startswith("--hash="))
     return hashes
+
+
+def _images(found: Survey, target: Target, options: Options, observer: Observer) -> dict[str, str]:
+    """Prove that the new images exist, of those that name their registry; the new digest by image name.
+
+    Raises BadFile with the place of an image that its registry does not have, RegistryUnknown.
+    """
+    wanted: dict[Reference, tuple[str, str, int]] = {}
+    for each in found.group(Group.PINS):
+        for pin in each.pins:
+            if pin.what != "image" or pin.syntax is not Syntax.VERSION:
+                continue
+            reference = Reference.parse(f"{pin.package}:{rewritten(pin, target)}")
+            if reference is not None:
+                wanted.setdefault(reference, (pin.package, each.document.path, each.document.line(pin.start)))
+    image = options.tracking.container_image if options.tracking else None
+    if image and (tracked := Reference.parse(image)) is not None:
+        wanted.setdefault(tracked, (image.partition("@")[0].rpartition(":")[0], "--image-tag", 1))
+    digests: dict[str, set[str]] = {}
+    for reference, (name, path, line) in wanted.items():
+        observer(Progress(work=f"ask {reference.host} for {reference.name}:{reference.tag}"))
+        digest = registry.digest(reference)
+        if digest is None:
+            raise BadFile(
+                path, line, f"{reference.host} has no {reference.name}:{reference.tag}",
+                hint="It may not be published yet; build and push it first, or name another with --image-tag.",
+            )  # fmt: skip
+        digests.setdefault(name, set()).add(digest)
+    # two tags of one image have two digests, and which belongs where is for a person to say
+    return {name: one.pop() for name, one in digests.items() if len(one) == 1}
 
 
 def _first(found: Survey, package: str) -> tuple[str, int]:

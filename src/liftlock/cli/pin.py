@@ -29,6 +29,7 @@ STATUSES = ("blocked", "monitoring", "queued", "shipped")
 @click.option("--no-relock", is_flag=True, help="Leave lock files alone and report them as stale.")
 @click.option("--old", "past", multiple=True, metavar="VERSION", help="Look for what still names VERSION, too.")
 @click.option("--image-digest", "digests", multiple=True, metavar="IMAGE=sha256:...", help="New digest of an image.")
+@click.option("--registry", is_flag=True, help="Ask the images' registries for the new tags and their digests.")
 @click.option("--drop-digests", is_flag=True, help="Remove digests of images that also have a tag.")
 @click.option("--plain-directory", "plain", is_flag=True, help="PATH need not be a Git repository.")
 @click.option("--support", "supported", is_flag=True, help="Resolve requirements; stop where other pins conflict.")
@@ -45,8 +46,8 @@ STATUSES = ("blocked", "monitoring", "queued", "shipped")
 @json_option
 def command(
     version: str | None, path: Path | None, check: bool, diff_only: bool, docs: bool, offline: bool, no_relock: bool,
-    past: tuple[str, ...], digests: tuple[str, ...], drop_digests: bool, plain: bool, supported: bool, build: bool,
-    undo_last: bool, image_tag: str | None, release_notes: str | None, upgrade_status: str | None,
+    past: tuple[str, ...], digests: tuple[str, ...], registry: bool, drop_digests: bool, plain: bool,
+    supported: bool, build: bool, undo_last: bool, image_tag: str | None, release_notes: str | None, upgrade_status: str | None,
     last_verified: str | None, cves: tuple[str, ...], no_cve: bool, status: str | None, yes: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Make every file below PATH (default: here) name MLflow VERSION: all of them, or none.
@@ -73,7 +74,7 @@ def command(
 
     options = Options(
         docs=docs, offline=offline, relock=not no_relock, plain=plain, digests=_digests(digests),
-        drop_digests=drop_digests, past=past,
+        drop_digests=drop_digests, past=past, registry=registry,
         tracking=_update(image_tag, release_notes, upgrade_status, last_verified, cves, no_cve, status),
     )  # fmt: skip
     release = Release.parse(version)
