@@ -47,8 +47,9 @@ STATUSES = ("blocked", "monitoring", "queued", "shipped")
 def command(
     version: str | None, path: Path | None, check: bool, diff_only: bool, docs: bool, offline: bool, no_relock: bool,
     past: tuple[str, ...], digests: tuple[str, ...], registry: bool, drop_digests: bool, plain: bool,
-    supported: bool, build: bool, undo_last: bool, image_tag: str | None, release_notes: str | None, upgrade_status: str | None,
-    last_verified: str | None, cves: tuple[str, ...], no_cve: bool, status: str | None, yes: bool, as_json: bool,
+    supported: bool, build: bool, undo_last: bool, image_tag: str | None, release_notes: str | None,
+    upgrade_status: str | None, last_verified: str | None, cves: tuple[str, ...], no_cve: bool, status: str | None,
+    yes: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Make every file below PATH (default: here) name MLflow VERSION: all of them, or none.
 
