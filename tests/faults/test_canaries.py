@@ -42,7 +42,7 @@ class Watch(threading.Thread):
                 if any(canary in words for canary in CANARIES):
                     self.seen.add(words.replace("\0", " ")[:300])
             self.rounds += 1
-            time.sleep(0.02)
+            time.sleep(0.05)  # what lives shorter than this has no time to be read either
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +101,10 @@ def test_no_canary_leaves_the_places_it_belongs_to(tmp_path: Path, server: Postg
         for words in commands:
             done = deployment.liftlock("--debug", *words)
             said(done.stdout + done.stderr, f"the output of {words}")
-            assert done.returncode in (0, 1), (words, done.returncode, done.stdout[-1500:], done.stderr[-1500:])
+            allowed = (0, 1) if words[0] == "check" else (0,)  # it may well have findings
+            assert done.returncode in allowed, (words, done.returncode, done.stdout[-1500:], done.stderr[-1500:])
         # The failing ways say no more.
         failing: list[tuple[tuple[str, ...], dict[str, str]]] = [
-            (("upgrade", "--to", NEW, "--yes"), {"STUB_MIGRATE": "fail:t004"}),
             (("--debug", "upgrade", "--to", NEW, "--yes"), {"STUB_MIGRATE": "fail:t004"}),
             (("upgrade", "--to", NEW, "--yes", "--json"), {"STUB_MIGRATE": "lose"}),
         ]

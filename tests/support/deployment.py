@@ -108,6 +108,8 @@ class Deployment:
 
             with psycopg.connect(self.tracking) as connection:
                 connection.execute(_ROWS.encode())
+                # As after inserts without a number; else the first experiment that a client makes takes 1 again.
+                connection.execute("SELECT setval(pg_get_serial_sequence('experiments', 'experiment_id'), 2)")
 
     def start_old(self) -> None:
         """The server as a person starts it."""
