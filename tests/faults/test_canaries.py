@@ -42,7 +42,7 @@ class Watch(threading.Thread):
                 if any(canary in words for canary in CANARIES):
                     self.seen.add(words.replace("\0", " ")[:300])
             self.rounds += 1
-            time.sleep(0.05)  # what lives shorter than this has no time to be read either
+            time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
