@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from served import Served
 from tests.support import releases
 from tracking_environments import of_its_time
 
@@ -18,30 +18,6 @@ EMPTIED = (
     "logged_model_metrics", "logged_models", "spans", "trace_tags", "trace_request_metadata", "trace_info", "runs",
     "model_version_tags", "model_versions", "registered_model_tags", "registered_model_aliases", "registered_models",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Served:
-    """A real server of a release, and the interpreter of that release's client."""
-
-    version: str
-    python: Path
-    folder: Path
-    url: str
-
-    @property
-    def database(self) -> Path:
-        """What the server wrote."""
-        return self.folder / "mlflow.db"
-
-    def rows(self, sql: str) -> list[tuple[object, ...]]:
-        """Rows of the server's database."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-            return list(db.execute(sql))
-
-    def has(self, table: str) -> bool:
-        """Whether this release has a table."""
-        return bool(self.rows(f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"))
 
 
 def _group(version: str) -> object:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from liftlock_tracking.wire import Reply
+from liftlock_tracking.wire import Reply, Wire
 
 
-class Server:
+class Server(Wire):
     """Plays the wire: keeps what it was sent; `answers` may hold a function of the request."""
 
-    timeout = 1.0
-
     def __init__(self) -> None:
+        super().__init__(lambda: None, timeout=1.0)
         self.sent: list[tuple[str, str, Any]] = []
         self.runs: list[dict[str, Any]] = []
         self.answer: Any = None

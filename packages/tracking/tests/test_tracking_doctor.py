@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import Served
+from served import Served
 from tracking_support import command, overlay, variables
 
 from liftlock_tracking import cli, doctor

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Served
 from faulty_proxy import proxied
+from served import Served
 from tracking_support import run, ship, status, variables
 
 MODELS = """

@@ -8,9 +8,9 @@ import signal
 import time
 from pathlib import Path
 
-from conftest import Served
 from faulty_proxy import Troubles, proxied
 from ledgers import compare, ledger
+from served import Served
 from tracking_support import begin, ended, held_up, run, ship, status, variables
 
 TROUBLES = ["pass", "503", "pass", "hang", "pass", "cut", "pass", "cut-after", "pass", "refuse"]

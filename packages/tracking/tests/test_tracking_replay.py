@@ -36,7 +36,7 @@ def state(tmp_path: Path) -> State:
 
 @pytest.fixture
 def replay(server: Server, state: State) -> Replay:
-    return Replay(server, state, lambda: True)  # type: ignore[arg-type]
+    return Replay(server, state, lambda: True)
 
 
 def window(*calls: dict[str, Any]) -> list[Record]:
@@ -56,9 +56,9 @@ def test_a_run_is_made_once_although_the_answer_to_its_creation_was_lost(
     with pytest.raises(Unreachable):
         replay.ship("s", window(NEW_RUN), before=0)
     server.answer = None
-    Replay(server, state, lambda: True).ship("s", window(NEW_RUN), before=1)  # type: ignore[arg-type]
+    Replay(server, state, lambda: True).ship("s", window(NEW_RUN), before=1)
     assert len(server.runs) == 1
-    assert state.bound(PROV) is not None and state.bound(PROV)[0] == "0" * 32  # type: ignore[index]
+    assert state.bound(PROV) is not None and state.bound(PROV)[0] == "0" * 32
 
 
 def test_a_second_run_that_appears_late_is_deleted(server: Server, state: State, replay: Replay) -> None:
@@ -163,7 +163,7 @@ def test_an_id_nobody_made_is_left_as_it_stands_in_a_value(server: Server, tmp_p
     state = State(own.folder)
     own.append({"k": "b", "r": "r" * 32, "p": [["seen", PROV]]})
     own.append({"k": "b", "r": PROV, "t": [["a", "1"]]})
-    shipper = Shipper(own, state, server, Breaker(), lambda: True)  # type: ignore[arg-type]
+    shipper = Shipper(own, state, server, Breaker(), lambda: True)
     assert shipper.own() and not shipper.own()
     assert server.sent[0][2]["params"] == [{"key": "seen", "value": PROV}]
     assert len(state.rejected()) == 1
@@ -176,7 +176,7 @@ def test_an_orphan_that_waits_for_our_own_run_does_not_stop_us(server: Server, t
         segment.close()
     own = Spool(gone.settings)
     own.append(NEW_RUN)
-    shipper = Shipper(own, State(own.folder), server, Breaker(), lambda: True)  # type: ignore[arg-type]
+    shipper = Shipper(own, State(own.folder), server, Breaker(), lambda: True)
     assert shipper.orphans() == 0 and shipper.waits_for == PROV
     assert shipper.own()
     assert shipper.orphans() == 1 and shipper.waits_for == ""
@@ -189,7 +189,7 @@ def test_a_call_the_server_never_survives_is_set_aside_in_the_end(server: Server
     for key in ("good", "poison", "fine"):
         own.append({"k": "call", "api": "SetExperimentTag", "m": "POST", "e": "/x", "r": "", "body": {"key": key}})
     server.answer = lambda name, body: Away("500 INTERNAL_ERROR", busy=True) if body.get("key") == "poison" else None
-    shipper = Shipper(own, state, server, Breaker(), lambda: True)  # type: ignore[arg-type]
+    shipper = Shipper(own, state, server, Breaker(), lambda: True)
     for _ in range(7):
         with pytest.raises(Unreachable):
             shipper.own()
@@ -208,7 +208,7 @@ def test_damage_is_set_aside_and_what_follows_is_sent(server: Server, tmp_path: 
     path.write_bytes(data + records.encode(b'{"k":"b"}')[:-3])
     gone.segments[0].close()
     fresh = Spool(gone.settings)
-    shipper = Shipper(fresh, State(fresh.folder), server, Breaker(), lambda: True)  # type: ignore[arg-type]
+    shipper = Shipper(fresh, State(fresh.folder), server, Breaker(), lambda: True)
     assert shipper.orphans() == 2
     assert [t["key"] for t in server.sent[0][2]["tags"]] == ["t0", "t2"]
     assert len(list((fresh.folder / "quarantine").iterdir())) == 2 and not path.exists()

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from conftest import Served
+from served import Served
 from tracking_support import run, status, variables
 
 CALLS = Path(__file__).with_name("client_calls.py")

@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,17 +22,17 @@ from liftlock_tracking.settings import Settings, SettingsError, Switches, load, 
 from liftlock_tracking.spool import Spool
 
 
-def spool(folder: Path, **more: object) -> Spool:
-    return Spool(Settings(uri="http://x", spool=folder / "deep" / "x", **more))  # type: ignore[arg-type]
+def spool(folder: Path, **more: Any) -> Spool:
+    return Spool(Settings(uri="http://x", spool=folder / "deep" / "x", **more))
 
 
-def call(number: int) -> dict[str, object]:
+def call(number: int) -> dict[str, Any]:
     return {"k": "b", "r": "run", "m": [["m", number / 3, 1, number]]}
 
 
-def everything(folder: Path) -> tuple[list[dict[str, object]], int]:
+def everything(folder: Path) -> tuple[list[dict[str, Any]], int]:
     """All calls in all files, and how many damaged stretches there are."""
-    calls: list[dict[str, object]] = []
+    calls: list[dict[str, Any]] = []
     damaged = 0
     for path in segment_files(folder):
         data = path.read_bytes()
@@ -48,7 +49,7 @@ def test_what_is_appended_is_on_disk_when_the_call_returns(tmp_path: Path) -> No
     for number in range(5):
         assert one.append(call(number)) == one.written
     calls, damaged = everything(one.folder)
-    assert [c["m"][0][3] for c in calls] == [0, 1, 2, 3, 4] and damaged == 0  # type: ignore[index]
+    assert [c["m"][0][3] for c in calls] == [0, 1, 2, 3, 4] and damaged == 0
     for path in [one.folder, *one.folder.iterdir()]:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
@@ -107,6 +108,19 @@ def test_windows_join_up_to_the_whole_file_also_around_damage(
         bad += sum(d.end - d.start for d in damage)
         offset = end
     assert seen == [n for n in range(200) if n != 50] and bad == len(parts[50])
+
+
+def test_a_window_is_no_longer_than_can_be_sent_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.seg"
+    calls = [call(n) for n in range(3000)] + [{"k": "run", "p": str(n)} for n in range(300)]
+    path.write_bytes(b"".join(records.encode(records.dump(c)) for c in calls))
+    descriptor = os.open(path, os.O_RDONLY)
+    offset, sizes = 0, []
+    while offset < path.stat().st_size:
+        good, _, offset = read_window(descriptor, offset, path.stat().st_size, complete=True)
+        sizes.append(len(good))
+    os.close(descriptor)
+    assert sizes == [2000, 1050, 100, 100, 50]
 
 
 def test_a_file_is_adopted_only_when_its_writer_is_gone(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def held_up(tmp: Path, bound: float) -> list[object]:
 def ship(python: Path, tmp: Path, uri: str) -> None:
     """Send everything that was left; nothing may be refused or stay."""
     env = variables(tmp, uri)
-    done = command(python, ["ship"], env, tmp)
+    done = command(python, ["ship", "--seconds", "600"], env, tmp, 630)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [p.name for p in (tmp / "spool").rglob("*.seg")] == []
     assert list((tmp / "spool").rglob("blobs/*/*")) == []

@@ -12,6 +12,9 @@ import os
 import random
 import time
 
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
 parser = argparse.ArgumentParser()
 parser.add_argument("folder")
 parser.add_argument("seeds")
@@ -22,8 +25,6 @@ parser.add_argument("--nap", type=float, default=0.004)
 parser.add_argument("--until", default="", help="end as soon as this file is there")
 given = parser.parse_args()
 
-from mlflow import MlflowClient  # noqa: E402 - a wrong word on the command line must not cost an import of MLflow
-from mlflow.entities import Metric  # noqa: E402 - as above
 
 for seed in map(int, given.seeds.split(",")):
     if os.fork() == 0:

@@ -6,7 +6,7 @@ import os
 import posixpath
 import shutil
 from functools import lru_cache
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import urlsplit
 
 from mlflow.entities import FileInfo
@@ -41,6 +41,13 @@ def _release(artifact_uri: str, tracking_uri: str, registry_uri: Optional[str]) 
         return HttpArtifactRepository(MlflowArtifactsRepository.resolve_uri(artifact_uri, tracking_uri))
 
 
+if TYPE_CHECKING:
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+else:
+    # The release's own class is mixed in by `_repository_class`, when it is needed.
+    ArtifactRepository = object
+
+
 @lru_cache(maxsize=1)
 def _repository_class() -> type:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -48,11 +55,11 @@ def _repository_class() -> type:
     return type("LiftlockArtifacts", (SpooledArtifacts, ArtifactRepository), {"__module__": __name__})
 
 
-class SpooledArtifacts:
+class SpooledArtifacts(ArtifactRepository):
     """Mixed in before the release's ArtifactRepository by `_repository_class`."""
 
     def __init__(self, artifact_uri: str, runtime: Optional[Runtime]) -> None:
-        super().__init__(artifact_uri)  # type: ignore[call-arg]
+        super().__init__(artifact_uri)
         self._runtime = runtime
         self._root = artifact_uri.rstrip("/")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from liftlock_tracking.runtime import Runtime
 
 
-class ServerAway(MlflowException):  # type: ignore[misc]
+class ServerAway(MlflowException):
     """The tracking server did not answer within the bound, and nothing here knows the answer."""
 
 
@@ -60,9 +60,10 @@ def ask(runtime: Runtime, method: str, endpoint: str, body: dict[str, Any], resp
     extra["params" if method == "GET" else "json"] = body
     try:
         reply = runtime.wire.raw(method, endpoint, timeout=runtime.settings.read_bound, **extra)
-    except Exception as problem:  # noqa: BLE001 - whatever the HTTP layer raises means: no answer
+    except Exception as problem:
+        # Whatever the HTTP layer raises means: no answer.
         runtime.away(f"{endpoint}: {problem}"[:300])
-        raise away(endpoint, str(problem)[:300]) from None
+        raise away(endpoint, str(problem)[:300]) from problem
     verdict = judge(reply.status_code, reply.text, endpoint)
     if isinstance(verdict, Away) and not verdict.busy and reply.status_code not in (401, 403, 500):
         runtime.away(verdict.reason)

@@ -32,7 +32,7 @@ class Background:
         self._threads: list[threading.Thread] = []
         self._wake = threading.Event()
         self._hurry = threading.Event()
-        self._stop = False
+        self._stop = threading.Event()
         self._start_lock = threading.Lock()
 
     @property
@@ -56,17 +56,17 @@ class Background:
 
     def stop(self, seconds: float) -> None:
         """Let the threads end; wait for the shipping one that long."""
-        self._stop = True
+        self._stop.set()
         self._wake.set()
         self._threads[0].join(max(0.0, seconds))
 
     def may_go_on(self) -> bool:
         """Asked by the shipper between requests."""
-        return not self._stop and SWITCHES.tracking()
+        return not self._stop.is_set() and SWITCHES.tracking()
 
     def _start(self) -> None:
         with self._start_lock:
-            if self._threads or self._stop:
+            if self._threads or self._stop.is_set():
                 return
             self._threads = [
                 threading.Thread(target=self._loop, name="liftlock-tracking-ship", daemon=True),
@@ -80,7 +80,7 @@ class Background:
         if runtime.settings.fsync != "group":
             return
         synced = 0
-        while not self._stop:
+        while not self._stop.is_set():
             time.sleep(SYNC_EVERY)
             if runtime.spool.written != synced:
                 synced = runtime.spool.written
@@ -90,11 +90,11 @@ class Background:
         runtime = self._runtime
         shipper = Shipper(runtime.spool, runtime.state, runtime.wire, runtime.breaker, self.may_go_on)
         looked = reconciled = -1e9
-        while not self._stop:
+        while not self._stop.is_set():
             pause = runtime.breaker.wait()
             busy = runtime.spool.pending() > 0
             self._wake.wait(pause if pause and (busy or runtime.breaker.open) else ORPHANS_EVERY)
-            if self._stop:
+            if self._stop.is_set():
                 return
             if runtime.spool.pending() and not runtime.breaker.open:
                 # More calls are likely to follow: one request for all of them, unless somebody waits.
@@ -112,7 +112,7 @@ class Background:
                     # Before our own: a process that is gone did what it did before we started.
                     shipper.orphans()
                     looked = time.monotonic()
-                while shipper.own() and not self._stop:
+                while shipper.own() and not self._stop.is_set():
                     self._shed()
                 if runtime.breaker.open:
                     self._probe()

@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 from urllib.parse import urlsplit
 
 from liftlock_tracking import settings
@@ -77,14 +77,15 @@ def examine() -> Iterator[Result]:
 
 def _plugin() -> Result:
     try:
-        points = importlib.metadata.entry_points()
+        points: Any = importlib.metadata.entry_points()
         group = (
             points.select(group="mlflow.tracking_store")
             if hasattr(points, "select")
             else points.get("mlflow.tracking_store", [])
         )
         names = sorted({p.name for p in group if p.name.startswith(PREFIX)})
-    except Exception as problem:  # noqa: BLE001 - a damaged environment is exactly what is looked for
+    except (ImportError, OSError, ValueError, KeyError, AttributeError) as problem:
+        # What a damaged environment makes of reading its own metadata.
         return "plugin", False, str(problem), "reinstall liftlock-tracking in the application's environment"
     if not names:
         return "plugin", False, "MLflow does not find it", "install liftlock-tracking in the same environment as mlflow"

@@ -15,7 +15,7 @@ from mlflow.utils.proto_json_utils import parse_dict
 from liftlock_tracking.wire import number
 
 if TYPE_CHECKING:
-    from liftlock_tracking.runtime import RunView
+    from liftlock_tracking.views import RunView
 
 
 def run(view: RunView) -> Any:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from liftlock_tracking import asking, entities
+
+if TYPE_CHECKING:
+    from mlflow.store.tracking.rest_store import RestStore
+else:
+    # The release's own store is mixed in when it is known to be needed (store.py).
+    RestStore = object
 
 OFF_RUN = "lo"
 
 
-class SpooledExperiments:
-    """A part of SpooledStore (store.py), which says what `_runtime` and `_off` are."""
+class SpooledExperiments(RestStore):
+    """A part of SpooledStore (store.py), which sets `_runtime`."""
 
     _runtime: Any
+
+    def _off(self) -> bool:
+        """Whether calls go nowhere now."""
+        raise NotImplementedError
 
     def create_experiment(self, name: str, artifact_location: Any = None, tags: Any = None) -> str:
         """The server's id within the read bound, else a provisional one (bound by name when it is back)."""
@@ -22,7 +32,7 @@ class SpooledExperiments:
         runtime = self._runtime
         try:
             asking.ready(runtime)
-            return str(super().create_experiment(name, artifact_location, tags))  # type: ignore[misc]
+            return str(super().create_experiment(name, artifact_location, tags))
         except asking.ServerAway:
             return str(self._provisional_experiment(name, artifact_location, tags)["experiment_id"])
 
@@ -34,7 +44,7 @@ class SpooledExperiments:
         made_here = runtime.experiments.get(f"name:{experiment_name}")
         if made_here is None or runtime.real_id(made_here["experiment_id"]):
             try:
-                found = super().get_experiment_by_name(experiment_name)  # type: ignore[misc]
+                found = super().get_experiment_by_name(experiment_name)
                 if found is not None:
                     self._remember(found)
                 return found
@@ -53,7 +63,7 @@ class SpooledExperiments:
         real = runtime.real_id(key)
         if real:
             try:
-                found = super().get_experiment(real)  # type: ignore[misc]
+                found = super().get_experiment(real)
                 self._remember(found)
                 return found
             except asking.ServerAway:
@@ -103,7 +113,7 @@ class SpooledExperiments:
 
     def _seen(self, key: str) -> Optional[dict[str, Any]]:
         runtime = self._runtime
-        known = runtime.experiments.get(key)
+        known: Optional[dict[str, Any]] = runtime.experiments.get(key)
         if known is None and runtime.spool.folder.exists():
             known = asking.quietly(runtime.state.experiment, key)
         return known

@@ -89,7 +89,7 @@ def _name_itself_truly(replay: Replay, blob: Path) -> None:
 def place(replay: Replay, root: str) -> Optional[str]:
     """The real root for a spooled artifact: None if refused, empty if it need not be sent at all."""
     if not root.startswith(SCHEME):
-        return replay.resolve(root)
+        return str(replay.resolve(root))
     kind, _, name = urlsplit(root).path.strip("/").partition("/")
     if kind == "trace":
         known = replay.told(f"trace:{name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from functools import lru_cache, partial
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from liftlock_tracking import asking
 from liftlock_tracking.creations import SPOOL_TAG, find_version, source_parts
@@ -22,6 +22,13 @@ def build(store_uri: str, _tracking_uri: Optional[str] = None) -> Any:
     return _registry_class()(None if store_uri.startswith(OFF_URI) else runtime_for(store_uri))
 
 
+if TYPE_CHECKING:
+    from mlflow.store.model_registry.rest_store import RestStore
+else:
+    # The release's own store is mixed in by `_registry_class`, when it is needed.
+    RestStore = object
+
+
 @lru_cache(maxsize=1)
 def _registry_class() -> type:
     from mlflow.store.model_registry.rest_store import RestStore
@@ -29,11 +36,11 @@ def _registry_class() -> type:
     return type("LiftlockRegistry", (BoundedRegistry, RestStore), {"__module__": __name__})
 
 
-class BoundedRegistry:
+class BoundedRegistry(RestStore):
     """Mixed in before the release's registry RestStore by `_registry_class`."""
 
     def __init__(self, runtime: Optional[Runtime]) -> None:
-        super().__init__(partial(credentials, runtime.settings.uri if runtime else "http://off.invalid"))  # type: ignore[call-arg]
+        super().__init__(partial(credentials, runtime.settings.uri if runtime else "http://off.invalid"))
         self._runtime = runtime
 
     def _call_endpoint(
@@ -42,7 +49,7 @@ class BoundedRegistry:
         """Every registry call ends here: asked within the read bound, or refused clearly."""
         name = api.DESCRIPTOR.name
         body = json.loads(json_body) if json_body else {}
-        response = self._get_response_from_method(api)  # type: ignore[attr-defined]
+        response = self._get_response_from_method(api)
         runtime = self._runtime
         if runtime is None or not SWITCHES.tracking():
             return _pretend(response, name, body)
@@ -57,9 +64,9 @@ class BoundedRegistry:
             if name == "CreateModelVersion":
                 asked["source"] = _real_source(runtime, body.get("source", ""))
             if call_all_endpoints:
-                endpoint, method = self._get_all_endpoints_from_method(api)[0]  # type: ignore[attr-defined]
+                endpoint, method = self._get_all_endpoints_from_method(api)[0]
             else:
-                endpoint, method = self._get_endpoint_from_method(api)  # type: ignore[attr-defined]
+                endpoint, method = self._get_endpoint_from_method(api)
             extra = {"extra_headers": extra_headers} if extra_headers else {}
             sent = True
             return asking.ask(runtime, method, endpoint, asked, response, **extra)
@@ -111,7 +118,7 @@ def _real_source(runtime: Runtime, source: str) -> str:
     bound = runtime.state.bound(prov)
     if not bound or not bound[0]:
         raise asking.away(f"the registration of {source}", "its run is not shipped yet")
-    return bound[1].get("artifact_uri", "").rstrip("/") + rest
+    return str(bound[1].get("artifact_uri", "")).rstrip("/") + rest
 
 
 def _pretend(response: Any, name: str, body: dict[str, Any]) -> Any:

@@ -183,7 +183,7 @@ class Replay:
         bound = self.state.bound(prov)
         return bound[1] if bound else {}
 
-    def resolve(self, text: str, *, strict: bool = False) -> str:
+    def resolve(self, text: Any, *, strict: bool = False) -> Any:
         """Replace every provisional id in a text by the real one.
 
         Raises Unbound for one that is still to come. One that was refused, or that this spool never made, is

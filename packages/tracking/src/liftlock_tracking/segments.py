@@ -16,6 +16,7 @@ from typing import Optional
 from liftlock_tracking import records
 
 WINDOW_BYTES = 1 << 20
+WINDOW_WEIGHT = 2000
 SUFFIX = ".seg"
 TEMPORARY = ".new"
 _GENERATION = re.compile(r"(?:\.g(\d+))?\.seg$")
@@ -120,7 +121,11 @@ def owner_lives(path: Path) -> bool:
 def read_window(
     descriptor: int, offset: int, size: int, *, complete: bool
 ) -> tuple[list[records.Record], list[records.Damage], int]:
-    """Records from `offset` on, about WINDOW_BYTES of them (at least one whole), and the offset behind them."""
+    """Records from `offset` on, about WINDOW_BYTES of them (at least one whole), and the offset behind them.
+
+    No more than WINDOW_WEIGHT: a window that is not sent whole is sent again, so it must not take long. What goes into
+    a batch weighs 1, a request of its own 20.
+    """
     want = min(WINDOW_BYTES, size - offset)
     while True:
         data = os.pread(descriptor, want, offset)
@@ -128,12 +133,16 @@ def read_window(
         good: list[records.Record] = []
         bad: list[records.Damage] = []
         end = offset
+        weight = 0
         for item in records.scan(data, offset, complete=complete and last):
             if isinstance(item, records.Record):
                 good.append(item)
+                weight += 1 if item.call.get("k") == "b" else 20
             else:
                 bad.append(item)
             end = item.end
+            if weight >= WINDOW_WEIGHT:
+                return good, bad, end
         if last or good:
             if not last and bad and bad[-1].start >= good[-1].end:
                 # Damage at the very end of a part may be a record that goes on behind it.

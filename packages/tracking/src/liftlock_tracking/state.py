@@ -79,7 +79,7 @@ class State:
 
     def ids(self) -> Iterator[tuple[str, Optional[str], str]]:
         """Every (provisional, real, kind)."""
-        yield from self._run("SELECT prov, real, kind FROM ids ORDER BY at")  # type: ignore[misc]
+        yield from self._run("SELECT prov, real, kind FROM ids ORDER BY at")
 
     # --- how far each file is shipped ------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ class State:
 
     def rejected(self) -> list[tuple[str, str, str, str, float]]:
         """Every refused call: id, run, JSON, reason, Unix time."""
-        return self._run("SELECT id, run, record, reason, at FROM rejected ORDER BY at")  # type: ignore[return-value]
+        return self._run("SELECT id, run, record, reason, at FROM rejected ORDER BY at")
 
     def clear_rejected(self) -> int:
         """Throw the refused calls away; says how many."""
@@ -163,7 +163,7 @@ class State:
 
     def suspects(self) -> list[tuple[str, str, float]]:
         """Creations to look at again."""
-        return self._run("SELECT prov, experiment, until FROM suspects")  # type: ignore[return-value]
+        return self._run("SELECT prov, experiment, until FROM suspects")
 
     def cleared(self, prov: str) -> None:
         """Nothing more can come of this creation."""

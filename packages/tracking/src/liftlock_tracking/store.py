@@ -72,7 +72,7 @@ class SpooledStore(SpooledExperiments):
 
     def __init__(self, runtime: Optional[Runtime]) -> None:
         uri = runtime.settings.uri if runtime else "http://off.invalid"
-        super().__init__(partial(_creds_for_link, uri))  # type: ignore[call-arg]
+        super().__init__(partial(_creds_for_link, uri))
         self._runtime = runtime or _NOWHERE
         self._nowhere = runtime is None
 
@@ -117,7 +117,7 @@ class SpooledStore(SpooledExperiments):
             if runtime.wait_born(position, began):
                 real = runtime.real_id(prov)
                 if real:
-                    extra = (runtime.state.bound(prov) or ("", {}))[1]
+                    extra: dict[str, Any] = (runtime.state.bound(prov) or ("", {}))[1]
                     view.info = {**description, **extra.get("info", {})}
                     runtime.runs.remember(real, view)
             _know_artifacts(runtime, view)
@@ -156,7 +156,7 @@ class SpooledStore(SpooledExperiments):
         real = runtime.real_id(run_id)
         if real and (flushed or known is None):
             try:
-                return super().get_run(real)  # type: ignore[misc]
+                return super().get_run(real)
             except asking.ServerAway:
                 if known is None:
                     raise
@@ -165,7 +165,7 @@ class SpooledStore(SpooledExperiments):
         return entities.run(known)
 
     def _view(self, run_id: str) -> RunView:
-        view = self._runtime.runs.get(run_id)
+        view: Optional[RunView] = self._runtime.runs.get(run_id)
         if view is None:
             view = RunView(
                 {"run_id": run_id, "run_uuid": run_id, "experiment_id": "0", "user_id": "", "status": "RUNNING",
@@ -261,7 +261,8 @@ class SpooledStore(SpooledExperiments):
 
     def _call(self, api: str, method: str, endpoint: str, body: Any, run_id: str = "", **more: Any) -> Optional[int]:
         call = {"k": "call", "api": api, "m": method, "e": endpoint, "r": run_id, "body": body, **more}
-        return self._runtime.append(call)
+        position: Optional[int] = self._runtime.append(call)
+        return position
 
     def _call_endpoint(self, api: Any, json_body: Any = None, *given: Any, **more: Any) -> Any:
         """Every call of the release's own store ends here: spooled, answered by us, or asked within a bound."""

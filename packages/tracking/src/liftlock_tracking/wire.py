@@ -119,7 +119,7 @@ def judge(status: int, text: str, endpoint: str) -> Any:
     return Away(reason)
 
 
-def number(value: float) -> Any:
+def number(value: Any) -> Any:
     """A double as MLflow's JSON wants it."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
