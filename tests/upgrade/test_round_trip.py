@@ -57,7 +57,8 @@ def test_nothing_is_lost_on_the_way_back_and_up_again(
             assert _back(upgrade, rules) > 50
             # Nobody changed anything, so nothing is otherwise than it was, to the letter.
             assert _content(upgrade.blue) == before
-            assert parking.counts() == {}
+            # (The row that the migration made of nothing is parked, and will be found there again.)
+            assert parking.counts().keys() <= {"workspaces"}
 
             for seed in (11, 12):
                 # Moving an assessment by SQL leaves what the new release keeps of its trace beside it as it was.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal
 
 from liftlock.stores.live import Key, Row
@@ -38,9 +40,13 @@ class Layout:
     clocks: frozenset[int] = frozenset()
     sums: frozenset[int] = frozenset()
 
-    def key_of(self, row: Row) -> Key:
-        """A row's primary key."""
-        return tuple(row[index] for index in self.key)
+    @functools.cached_property
+    def key_of(self) -> Callable[[Row], Key]:
+        """Takes a row to its primary key."""
+        if len(self.key) == 1:
+            only = self.key[0]
+            return lambda row: (row[only],)
+        return itemgetter(*self.key)
 
 
 def layout(
@@ -58,11 +64,11 @@ def layout(
 
 def differences(table: str, how: Layout, expected: Iterable[Row], found: Iterable[Row]) -> list[Difference]:
     """Every row that is missing, unexpected or different, in no order. A key that occurs twice is unexpected."""
-    wanted: dict[Key, Row] = {how.key_of(row): row for row in expected}
+    rows, there = list(expected), list(found)
+    wanted = dict(zip(map(how.key_of, rows), rows, strict=True))
     wrong = []
     seen: set[Key] = set()
-    for row in found:
-        key = how.key_of(row)
+    for key, row in zip(map(how.key_of, there), there, strict=True):
         wish = wanted.get(key)
         if wish is None or key in seen:
             wrong.append(Difference(table, key, "unexpected"))
@@ -80,9 +86,9 @@ def differences(table: str, how: Layout, expected: Iterable[Row], found: Iterabl
 
 def equal(one: Row, other: Row) -> bool:
     """Whether two rows are equal to the last bit."""
-    # `==` of tuples takes most rows in one go; what it is blind to is looked at where it may be.
-    if one == other:
-        return all(map(_same_kind, one, other))
+    # `==` of tuples takes most rows in one go; what it is blind to (kinds, the sign of zero) is looked at by itself.
+    if one == other and list(map(type, one)) == list(map(type, other)):
+        return 0.0 not in one or all(map(same, one, other))
     return len(one) == len(other) and all(map(same, one, other))
 
 
@@ -94,11 +100,6 @@ def same(one: Any, other: Any) -> bool:
         both_nan = math.isnan(one) and math.isnan(other)
         return both_nan or (one == other and math.copysign(1, one) == math.copysign(1, other))
     return bool(one == other)
-
-
-def _same_kind(one: Any, other: Any) -> bool:
-    kind = type(one)
-    return kind is type(other) and (kind is not float or one != 0.0 or math.copysign(1, one) == math.copysign(1, other))
 
 
 def _differs(how: Layout, index: int, one: Any, other: Any) -> bool:
@@ -115,8 +116,3 @@ def _near(one: Any, other: Any) -> bool:
         return math.isclose(float(one), float(other), rel_tol=_TOLERANCE)
     except ValueError:
         return False
-
-
-def by_key(how: Layout, rows: Iterable[Row]) -> Mapping[Key, Row]:
-    """Rows by their key."""
-    return {how.key_of(row): row for row in rows}

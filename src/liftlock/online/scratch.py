@@ -199,12 +199,15 @@ class PostgresqlScratch:
 
     def _make_template(self) -> None:
         with session(self._blue.uri) as source, snapshot_transaction(source):
-            found = postgresql_schema.read(source)
-            names = {table.name for table in postgresql_catalog.tables(source)}
+            # Before the schema is read, which changes what this transaction sees without naming a schema.
+            kept = [table for table in postgresql_catalog.tables(source) if table.relation in VERSION_TABLES]
             versions = {
-                table: source.execute(sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(table))).fetchall()
-                for table in sorted(VERSION_TABLES & names)
+                table.identifier: source.execute(
+                    sql.SQL("SELECT version_num FROM {}").format(table.identifier)
+                ).fetchall()
+                for table in kept
             }
+            found = postgresql_schema.read(source)
         with database.maintenance(self._blue.uri) as server:
             database.create_like(server, self._template.uri.database, self._blue.uri.database)
         with session(_careless(self._template.uri)) as target:
@@ -213,7 +216,7 @@ class PostgresqlScratch:
                     target.execute(statement.encode())
             for table, values in versions.items():
                 for value in values:
-                    target.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(sql.Identifier(table)), value)
+                    target.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(table), value)
 
 
 def _careless(uri: StoreUri) -> StoreUri:

@@ -254,10 +254,12 @@ class Translator:
         return [str(each) for each in wrong]
 
     def _places(self, replacement: Replacement) -> Iterator[tuple[str, tuple[str, ...], Collection[Key]]]:
+        found = set()
         for deletion in replacement.deletions:
+            found.add(deletion.table)
             yield deletion.table, deletion.columns, deletion.values
         for table, rows in replacement.rows.items():
-            if rows:
+            if rows and table not in found:  # else they are among those of the deletions: by key, or by root
                 yield table, self._green[table].key, [self._layouts[table].key_of(row) for row in rows]
 
     # -- verification --
