@@ -201,12 +201,10 @@ class PostgresqlScratch:
         with session(self._blue.uri) as source, snapshot_transaction(source):
             # Before the schema is read, which changes what this transaction sees without naming a schema.
             kept = [table for table in postgresql_catalog.tables(source) if table.relation in VERSION_TABLES]
-            versions = {
-                table.identifier: source.execute(
-                    sql.SQL("SELECT version_num FROM {}").format(table.identifier)
-                ).fetchall()
+            versions = [
+                (table, source.execute(sql.SQL("SELECT version_num FROM {}").format(table.identifier)).fetchall())
                 for table in kept
-            }
+            ]
             found = postgresql_schema.read(source)
         with database.maintenance(self._blue.uri) as server:
             database.create_like(server, self._template.uri.database, self._blue.uri.database)
@@ -214,9 +212,9 @@ class PostgresqlScratch:
             for statement in (*found.before, *found.after):
                 if not statement.startswith(_OF_OTHERS) and " OWNER TO " not in statement:
                     target.execute(statement.encode())
-            for table, values in versions.items():
+            for table, values in versions:
                 for value in values:
-                    target.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(table), value)
+                    target.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(table.identifier), value)
 
 
 def _careless(uri: StoreUri) -> StoreUri:
