@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 UV_VERSION := 0.13.9
 
-.PHONY: catalogue compatibility plan-example setup demo test lint bench soak lock docs clean
+.PHONY: catalogue compatibility revisions plan-example setup demo test lint bench soak lock docs clean
 
 setup: $(STAMP)
 
@@ -53,6 +53,10 @@ compatibility: $(STAMP)
 # The plan shown in docs/how-to/plan.md: the demo's old server, filled, and its upgrade planned in two forms.
 plan-example: $(STAMP)
 	$(BIN)/python -m bench.plan_example docs/examples
+
+# Run every Alembic revision of MLflow on both engines and write what it did (WHEEL=FILE adds a release by its wheel).
+revisions: $(STAMP)
+	$(BIN)/python -m bench.record_revisions $(if $(WHEEL),--wheel $(WHEEL))
 
 # Regenerate the pages that are made from the program itself.
 docs: $(STAMP)
