@@ -120,7 +120,7 @@ class History:
         self.releases = catalogue.releases
         self._module = functools.cache(self._is_module)
         self._ever = functools.cache(lambda path: not path or self.path(path).ever)
-        # Kept per history, which lives as long as its scan.
+        # Kept per history, which lives as long as what asks it.
         self.surface = functools.cache(self._surface)
         self.key = functools.cache(self._key)
         self.path = functools.cache(self._path)

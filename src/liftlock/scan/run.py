@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import posixpath
@@ -27,6 +28,7 @@ from liftlock.scan.suppress import ignored, matches
 from liftlock.scan.surfaces import Kind, kind_of, notebook
 from liftlock.scan.text import Lines
 from liftlock.scan.walk import Walk, mentions
+from liftlock.scan.words import Words
 
 _MAGIC_RUN = re.compile(r"^# MAGIC %run\s+[\"']?(?P<path>[^\s\"']+)", re.MULTILINE)
 _STEP = 2000
@@ -132,9 +134,9 @@ def scan_text(path: str, text: str, catalogue: Catalogue, source: Release, targe
     return tuple(_findings(document, analysis.hits, Options(), _Own([document]))[0])
 
 
+@functools.lru_cache(maxsize=4)
 def _tools(catalogue: Catalogue, source: Release, target: Release) -> Tools:
-    from liftlock.scan.words import Words
-
+    """What judges a pair of releases; kept, because fixes scan every file again."""
     judge = Judge(catalogue, source, target)
     rules = Rules(judge.source, judge.target)
     return Tools(judge, Words(judge, rules), rules)
