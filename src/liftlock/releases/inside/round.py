@@ -185,7 +185,8 @@ def tracking(mlflow, client, did, name, scratch):
         ("create experiment", create_experiment), ("get experiment", get_experiment),
         ("search experiments", search_experiments), ("tag experiment", experiment_tag), ("create run", create_run),
         ("log param", log_param), ("log metric", log_metric), ("log batch", log_batch),
-        ("set and delete tag", run_tags), ("log artifact", log_artifact), ("list artifacts", list_artifacts), ("download artifact", download_artifact),
+        ("set and delete tag", run_tags), ("log artifact", log_artifact), ("list artifacts", list_artifacts),
+        ("download artifact", download_artifact),
         ("log inputs", log_inputs), ("get run", get_run), ("metric history", metric_history),
         ("search runs", search_runs), ("terminate run", terminate_run),
     ]  # fmt: skip
