@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from liftlock.errors import LiftlockError
-from liftlock.online import compare, translate, translation
+from liftlock.online import aligned, compare, delta, projection, translate, translation
 from liftlock.online.families import FAMILIES, Family
 from liftlock.stores.live import Row, Target
 from tests.support.mini import mini_upgrade, wrong_after
@@ -53,9 +53,9 @@ def run(seed: int, epochs: Sequence[tuple[int, int | None]]) -> list[str]:
 
 def _aggregate_not_closed(patch: pytest.MonkeyPatch) -> None:
     """Only the changed rows of a family go through the migration, not all that hang on their root."""
-    whole = translate.group_of
+    whole = delta.group_of
 
-    def narrow(view: Any, members: Mapping[str, str], roots: Any) -> translate.Group:
+    def narrow(view: Any, members: Mapping[str, str], roots: Any) -> delta.Group:
         group = whole(view, members, roots)
         kept = {
             name: rows if name == "trace_info" or name not in view.changed else
@@ -63,7 +63,7 @@ def _aggregate_not_closed(patch: pytest.MonkeyPatch) -> None:
         }  # fmt: skip
         return dataclasses.replace(group, rows={**kept, "trace_tags": kept["trace_tags"][:1]})
 
-    patch.setattr(translate, "group_of", narrow)
+    patch.setattr(delta, "group_of", narrow)
 
 
 def _root_of_a_member_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -94,9 +94,9 @@ def _columns_swapped(patch: pytest.MonkeyPatch) -> None:
 
 def _null_dropped(patch: pytest.MonkeyPatch) -> None:
     """What is NULL is not written: the older value stays, as in a `compact` of a replayed row."""
-    rows = translate.Projection.rows
+    rows = projection.Projection.rows
     patch.setattr(
-        translate.Projection, "rows",
+        projection.Projection, "rows",
         lambda self, found: [tuple("" if value is None else value for value in row) for row in rows(self, found)],
     )  # fmt: skip
 
@@ -105,14 +105,14 @@ def _gone_rows_stay(patch: pytest.MonkeyPatch) -> None:
     """Only keys that still have a row are deleted: deleted rows and the old keys of moved ones stay."""
     read = translate.Translator.read
 
-    def seen(self: translate.Translator, view: Any, **options: bool) -> translate.Delta:
-        delta = read(self, view, **options)
+    def seen(self: translate.Translator, view: Any, **options: bool) -> delta.Delta:
+        found = read(self, view, **options)
         keys = {
             name: keys & {tuple(row[view.shapes[name].columns.index(each)] for each in view.shapes[name].key)
-                          for row in delta.rows[name]}
-            for name, keys in delta.keys.items()
+                          for row in found.rows[name]}
+            for name, keys in found.keys.items()
         }  # fmt: skip
-        return dataclasses.replace(delta, keys=keys)
+        return dataclasses.replace(found, keys=keys)
 
     patch.setattr(translate.Translator, "read", seen)
 
@@ -120,8 +120,8 @@ def _gone_rows_stay(patch: pytest.MonkeyPatch) -> None:
 def _empty_groups_stay(patch: pytest.MonkeyPatch) -> None:
     expected = translate.Translator.expected
 
-    def only_filled(self: translate.Translator, delta: translate.Delta) -> translate.Replacement:
-        found = expected(self, delta)
+    def only_filled(self: translate.Translator, change: delta.Delta) -> delta.Replacement:
+        found = expected(self, change)
         kept = tuple(
             each
             for each in found.deletions
@@ -133,9 +133,9 @@ def _empty_groups_stay(patch: pytest.MonkeyPatch) -> None:
 
 
 def _strays_forgotten(patch: pytest.MonkeyPatch) -> None:
-    changed = translate.changed_group
+    changed = delta.changed_group
 
-    def without(*arguments: Any) -> translate.Group | None:
+    def without(*arguments: Any) -> delta.Group | None:
         group = changed(*arguments)
         return group and dataclasses.replace(group, strays={})
 
@@ -160,7 +160,7 @@ def _old_key_missing(patch: pytest.MonkeyPatch) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._view, name)
 
-    def narrow(self: translate.Translator, view: Any, **options: bool) -> translate.Delta:
+    def narrow(self: translate.Translator, view: Any, **options: bool) -> delta.Delta:
         seen: Any = Narrow(view)
         return read(self, seen, **options)
 
@@ -170,7 +170,7 @@ def _old_key_missing(patch: pytest.MonkeyPatch) -> None:
 def _only_inserted(patch: pytest.MonkeyPatch) -> None:
     """Rows that are there already are left as they are."""
 
-    def apply(self: translate.Translator, replacement: translate.Replacement, target: Target) -> None:
+    def apply(self: translate.Translator, replacement: delta.Replacement, target: Target) -> None:
         for table, rows in replacement.rows.items():
             shape = self._green[table]
             target.refused(table, shape.columns, list(rows))
@@ -307,7 +307,7 @@ def _counts_only(patch: pytest.MonkeyPatch) -> None:
         same = len(list(expected)) == len(list(found))
         return [] if same else [compare.Difference(table, (), "different")]
 
-    patch.setattr(translate, "differences", blind)
+    patch.setattr(aligned, "differences", blind)
 
 
 def _exclusive_or(patch: pytest.MonkeyPatch) -> None:
@@ -319,7 +319,7 @@ def _exclusive_or(patch: pytest.MonkeyPatch) -> None:
             total ^= hash(row[:1])
         return [] if total == 0 else [compare.Difference(table, (), "different")]
 
-    patch.setattr(translate, "differences", blind)
+    patch.setattr(aligned, "differences", blind)
 
 
 def _everything_is_a_clock(patch: pytest.MonkeyPatch) -> None:
@@ -330,7 +330,7 @@ def _ends_are_closed(patch: pytest.MonkeyPatch) -> None:
     """The last stretch ends at the last key of blue, so that rows behind it are never looked at."""
     part = translate.Translator.part
 
-    def closed(self: Any, view: Any, name: str, after: Any, limit: int) -> translate.Part:
+    def closed(self: Any, view: Any, name: str, after: Any, limit: int) -> delta.Part:
         found = part(self, view, name, after, limit)
         ranges = {
             table: (low, high or tuple(found.delta.rows[table][-1][self._blue[table].columns.index(each)]
@@ -347,7 +347,7 @@ def _ends_are_closed(patch: pytest.MonkeyPatch) -> None:
 def _only_found_rows_count(patch: pytest.MonkeyPatch) -> None:
     right = compare.differences
     patch.setattr(
-        translate, "differences", lambda *arguments: [each for each in right(*arguments) if each.what == "different"]
+        aligned, "differences", lambda *arguments: [each for each in right(*arguments) if each.what == "different"]
     )
 
 

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from liftlock.online.compare import Layout, differences, layout
+from liftlock.online.backward import Backward, because, made
+from liftlock.online.compare import differences, layout
+from liftlock.online.delta import Deletion, Group, all_rows, changed_group
 from liftlock.online.families import Family
 from liftlock.online.parking import WAITING, Entry, Parking, parents_first
 from liftlock.online.permissions import legacy_permissions
-from liftlock.online.traces import ANALYTICS, Tagged, legacy_rows
-from liftlock.online.translate import Deletion, Group, all_rows, changed_group
-from liftlock.online.translation import Rule, RuleKind, Translation
+from liftlock.online.traces import Tagged, legacy_rows
+from liftlock.online.translation import RuleKind, Translation
 from liftlock.stores.live import Key, Row, Shape, Target, View
 
 _ANALYTICS = "75868b020152"
 _PERMISSIONS = "e5f6a7b8c9d0"
-_WORKSPACE, _DEFAULT_WORKSPACE = "workspace", "default"
 # Tables with one value column of their own, by the family's id and a key: (columns of the key, column of the value).
 _TAGGED = {
     "trace_tags": (("request_id", "key"), "value"),
@@ -78,7 +77,7 @@ class Reverse:
         self._blue, self._green = blue, green
         self._families = {family.name: family for family in translation.families}
         self._backs = {
-            rule.table: _Backward(
+            rule.table: Backward(
                 rule,
                 blue[rule.source] if rule.source else None,
                 green[rule.table],
@@ -135,7 +134,7 @@ class Reverse:
         found.deletions, found.clear = tuple(deletions), tuple(clear)
         return found
 
-    def _project(self, found: Return, back: _Backward, rows: Iterable[Row]) -> None:
+    def _project(self, found: Return, back: Backward, rows: Iterable[Row]) -> None:
         assert back.source is not None
         for row in rows:
             if reason := back.foreign(row):
@@ -185,7 +184,7 @@ class Reverse:
         for name, wanted in legacy.rows.items():
             shape = self._blue[name]
             found.rows[name] = [
-                (tuple(row.get(column, shape.defaults.get(column)) for column in shape.columns), _made(shape, row))
+                (tuple(row.get(column, shape.defaults.get(column)) for column in shape.columns), made(shape, row))
                 for row in wanted
             ]
             if wanted:
@@ -237,7 +236,7 @@ class Reverse:
             why = homeless.get(key) or refused.get(key)
             if why is None:
                 continue
-            entries[entry.table, entry.key] = _because(entry, why)
+            entries[entry.table, entry.key] = because(entry, why)
             if key in refused and key in old and not target.refused(table, shape.columns, [old[key]]):
                 held.append(old[key])
         replacement.applied[table] = held
@@ -297,8 +296,8 @@ class Reverse:
             name: [dict(zip(self._green[name].columns, row, strict=True)) for row in group.rows.get(name, ())]
             for name in ("trace_info", "spans")
         }
-        made = legacy_rows(named["trace_info"], named["spans"], old)
-        attributes = made.pop("spans")
+        legacy = legacy_rows(named["trace_info"], named["spans"], old)
+        attributes = legacy.pop("spans")
         if "spans" in self._blue and "dimension_attributes" in self._blue["spans"].columns:
             shape = self._blue["spans"]
             place = shape.columns.index("dimension_attributes")
@@ -307,7 +306,7 @@ class Reverse:
                 ((*row[:place], attributes.get(tuple(row[each] for each in where)), *row[place + 1 :]), entry)
                 for row, entry in replacement.rows.get("spans", ())
             ]
-        for table, values in made.items():
+        for table, values in legacy.items():
             if table not in self._blue:
                 continue
             columns, value = _TAGGED[table]
@@ -317,7 +316,7 @@ class Reverse:
                 content = {**dict(zip(columns, key, strict=True)), value: each}
                 row = tuple(content.get(column) for column in shape.columns)
                 # What green has under the same key was written by a person since: it counts.
-                rows.setdefault(self._layouts[table].key_of(row), (row, _made(shape, content)))
+                rows.setdefault(self._layouts[table].key_of(row), (row, made(shape, content)))
             replacement.rows[table] = list(rows.values())
 
     def differences(self, replacement: Return, target: Target) -> list[str]:
@@ -336,83 +335,3 @@ class Reverse:
         for table, held in found.items():
             wrong += differences(table, self._layouts[table], replacement.applied.get(table, ()), held.values())
         return [str(each) for each in wrong]
-
-
-class _Backward:
-    """One table of green and how its rows look in blue."""
-
-    def __init__(self, rule: Rule, blue: Shape | None, green: Shape, rewritten: Sequence[str]) -> None:
-        self.table, self.source = green.name, blue.name if blue is not None else None
-        self._blue, self._green = blue, green
-        self._how: Layout = layout(green.columns, green.key)
-        self._place = {column: index for index, column in enumerate(green.columns)}
-        self._called = {old: new for new, old in rule.columns.items()}
-        known = {*rule.columns, *ANALYTICS.get(green.name, ()), _WORKSPACE}
-        self._extra = [column for column in green.columns if column not in known]
-        # What the next upgrade changes by itself says nothing about whether a person changed the row meanwhile.
-        self._base = [column for column in rule.columns if column not in rewritten]
-        self._constants = rule.constants
-        self._defaults = green.defaults
-        self._workspace = self._place.get(_WORKSPACE) if _WORKSPACE not in rule.columns else None
-
-    def key_of(self, row: Row) -> Key:
-        """Green's primary key of a row of green."""
-        return self._how.key_of(row)
-
-    def key(self, key: Key) -> Key | None:
-        """Blue's primary key for green's; None where blue has no such row."""
-        assert self._blue is not None
-        value = dict(zip(self._green.key, key, strict=True))
-        if _WORKSPACE in value and self._workspace is not None and value[_WORKSPACE] != _DEFAULT_WORKSPACE:
-            return None
-        return tuple(value[self._called[column]] for column in self._blue.key)
-
-    def green_key(self, key: Key) -> Key:
-        """Green's primary key for blue's."""
-        assert self._blue is not None
-        value = dict(zip((self._called[column] for column in self._blue.key), key, strict=True))
-        return tuple(value.get(column, self._constants.get(column)) for column in self._green.key)
-
-    def foreign(self, row: Row) -> str | None:
-        """Why blue cannot have this row at all, or None."""
-        if self._workspace is not None and row[self._workspace] != _DEFAULT_WORKSPACE:
-            return f"workspace {row[self._workspace]!r} is unknown to the old release"
-        return None
-
-    def row(self, row: Row) -> Row:
-        """As blue has it; a column that only blue has gets its default."""
-        assert self._blue is not None
-        return tuple(
-            row[self._place[self._called[column]]] if column in self._called else self._blue.defaults.get(column)
-            for column in self._blue.columns
-        )
-
-    def green_row(self, entry: Entry) -> Row:
-        """The row of green that was parked."""
-        return tuple(entry.content.get(column) for column in self._green.columns)
-
-    def entry(self, row: Row, why: str) -> Entry:
-        """The whole row, parked."""
-        content = dict(zip(self._green.columns, row, strict=True))
-        return Entry(table=self.table, key=self.key_of(row), kind="row", content=content, why=why)
-
-    def surplus(self, row: Row) -> Entry | None:
-        """What blue has no column for, where it is not what the upgrade would put there again."""
-        content = {
-            column: row[self._place[column]] for column in self._extra
-            if row[self._place[column]] != self._constants.get(column)
-        }  # fmt: skip
-        if not content:
-            return None
-        base = {column: row[self._place[column]] for column in self._base}
-        why = "the old release has no such columns"
-        return Entry(table=self.table, key=self.key_of(row), kind="columns", content=content, why=why, base=base)
-
-
-def _because(entry: Entry, why: str) -> Entry:
-    return Entry(table=entry.table, key=entry.key, kind="row", content=entry.content, why=why)
-
-
-def _made(blue: Shape, row: Mapping[str, Any]) -> Entry:
-    """For a row of blue that no row of green stands for: it was made from columns or grants."""
-    return Entry(table=blue.name, key=tuple(row[column] for column in blue.key), kind="row", content=dict(row), why="")

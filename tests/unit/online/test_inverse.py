@@ -14,7 +14,7 @@ import pytest
 
 from liftlock.errors import LiftlockError
 from liftlock.model.deployment import Role
-from liftlock.online import inverse
+from liftlock.online.backward import Backward
 from liftlock.online.inverse import Reverse
 from liftlock.online.parking import Parking, unpark
 from liftlock.online.translation import Rule, RuleKind, Translation
@@ -204,11 +204,11 @@ def _waiting_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 def _columns_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(inverse._Backward, "surplus", lambda self, row: None)
+    patch.setattr(Backward, "surplus", lambda self, row: None)
 
 
 def _workspaces_mixed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(inverse._Backward, "foreign", lambda self, row: None)
+    patch.setattr(Backward, "foreign", lambda self, row: None)
 
 
 def _parked_for_ever(patch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ import pytest
 from liftlock.errors import StoreError
 from liftlock.online.control import Control
 from liftlock.online.converge import Pace, converge
+from liftlock.online.delta import Replacement
 from liftlock.online.flow import Flow
-from liftlock.online.translate import Replacement, Translator
+from liftlock.online.translate import Translator
 from liftlock.online.verification import Comparable, Verified, verify
 from tests.support.online import TwoSides, two_sides
 
