@@ -121,6 +121,7 @@ def test_every_form_says_the_same_and_survives_any_name(known: Given) -> None:
     text = document_text.render(whole)
     for section in whole.sections:
         assert section.title in text
+    _assert_columns(tables)
 
 
 words = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20)
@@ -166,6 +167,17 @@ def test_what_the_report_of_a_real_jump_says() -> None:
     assert len(fixed) > 10
     assert next(each for each in report.old_clients if each.client == Release(version="2.9.2")).state is State.WORKS
     assert next(each for each in report.new_clients if each.client == Release(version="3.17.2")).state is State.BREAKS
+
+
+def _assert_columns(shown: list[Table]) -> None:
+    """A table on a terminal loses no word and is no wider than it may be."""
+    for table in shown:
+        text = document_text.columns(table.headers, table.rows)
+        assert max(map(len, text.splitlines())) <= 140
+        said = sorted(text.replace("-", ""))
+        assert [each for each in said if not each.isspace()] == sorted(
+            each for row in (table.headers, *table.rows) for cell in row for each in _words(cell).replace("-", "")
+        )
 
 
 def _words(text: str) -> str:

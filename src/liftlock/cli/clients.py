@@ -67,6 +67,7 @@ def command(
 
 def _text(found: Inventory, endpoints: bool) -> str:
     from liftlock.knowledge.fates import counted
+    from liftlock.report.document_text import columns
     from liftlock.report.plan_clients import clients_table, day
     from liftlock.report.text import table
 
@@ -76,7 +77,7 @@ def _text(found: Inventory, endpoints: bool) -> str:
         lines[0] += f"; {read.strange} lines are no requests"
     if found.target is not None:
         shown = clients_table(found.fates, "")
-        lines += [f"what becomes of each with MLflow {found.target}", "", table(shown.headers, shown.rows)]
+        lines += [f"what becomes of each with MLflow {found.target}", "", columns(shown.headers, shown.rows)]
     else:
         rows = [
             (f"{each.kind} {each.version}".strip(), each.requests, each.writes, each.failed, each.peers, day(each.last),
