@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
+import msgspec
+
 from liftlock.model.codec import Value, from_builtins
 from liftlock.model.deployment import Role
 from liftlock.model.uri import Engine
@@ -65,15 +67,15 @@ class Recorded(Value, frozen=True):
     after: str
     created: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
-    added: dict[str, dict[str, Fill]] = {}  # noqa: RUF012 - msgspec copies an empty default
-    renamed: dict[str, dict[str, str]] = {}  # noqa: RUF012 - as above
-    removed: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
-    keys: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
+    added: dict[str, dict[str, Fill]] = msgspec.field(default_factory=dict)
+    renamed: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    removed: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    keys: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     changed: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     seen: int = 0
-    work: dict[Engine, Work] = {}  # noqa: RUF012 - as above
+    work: dict[Engine, Work] = msgspec.field(default_factory=dict)
 
 
 class Annotation(Value, frozen=True):
@@ -88,9 +90,9 @@ class Annotation(Value, frozen=True):
     why: str
     source: str
     families: tuple[str, ...] = ()
-    rewrites: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
-    clocks: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
-    sums: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
+    rewrites: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    clocks: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    sums: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     aborts: tuple[str, ...] = ()
 
 

@@ -6,6 +6,8 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from liftlock.knowledge.revisions import Fill, Revision, RevisionKind, chain_name, jump
 from liftlock.model.codec import Value
 from liftlock.model.deployment import Role
@@ -41,8 +43,8 @@ class Rule(Value, frozen=True):
     kind: RuleKind
     key: tuple[str, ...]
     source: str | None = None
-    columns: dict[str, str] = {}  # noqa: RUF012 - msgspec copies an empty default
-    constants: dict[str, Any] = {}  # noqa: RUF012 - as above
+    columns: dict[str, str] = msgspec.field(default_factory=dict)
+    constants: dict[str, Any] = msgspec.field(default_factory=dict)
     family: str | None = None
 
 
@@ -58,9 +60,9 @@ class Translation(Value, frozen=True):
     revisions: tuple[str, ...]
     rules: dict[str, Rule]
     families: tuple[Family, ...] = ()
-    rewrites: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - msgspec copies an empty default
-    clocks: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
-    sums: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - as above
+    rewrites: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    clocks: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    sums: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     refusals: tuple[str, ...] = ()
 
     @property
