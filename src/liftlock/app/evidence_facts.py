@@ -22,7 +22,7 @@ from liftlock.model.deployment import Role
 from liftlock.model.finding import Finding
 from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.journal import RunState
-from liftlock.model.plan import Plan
+from liftlock.model.plan import Plan, Strategy
 from liftlock.model.secret import redact, remember
 from liftlock.model.snapshot import BackupSet
 from liftlock.model.uri import StoreUri
@@ -67,6 +67,10 @@ class Facts:
             measured = step.outcome.get("after")
             if isinstance(measured, dict) and set(measured) <= set(Role) and measured:
                 return {role: from_builtins(value, Fingerprint) for role, value in measured.items()}
+        if self.state.payload.get("strategy") == Strategy.ONLINE.value:
+            raise LiftlockError(
+                "people wrote on, so there was no one state: both sides were compared row by row (verification.json)"
+            )
         raise LiftlockError("the run noted no fingerprints of the migrated databases")
 
     def lock(self, side: str) -> str:
@@ -90,7 +94,7 @@ class Facts:
         """What the old server said over REST just before it was stopped."""
         noted = self._of("sample-before")
         if not noted:
-            raise LiftlockError("the run did not come to sampling the old server")
+            raise LiftlockError("the run sampled nothing of the old server; `evidence record --answers` before it does")
         return noted
 
     def answers(self) -> list[dict[str, Any]]:
