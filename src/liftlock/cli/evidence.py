@@ -111,7 +111,7 @@ def verify(directory: Path, key: Path | None, as_json: bool) -> int:
     if as_json:
         emit({"findings": found})
     else:
-        say(text.findings(found))
+        say(_plain(text.findings(found)))
     return status_of(found)
 
 
@@ -126,8 +126,13 @@ def show(directory: Path, form: str) -> int:
     if form == "json":
         emit(summary)
     else:
-        say((document.html if form == "html" else document.markdown)(summary).rstrip("\n"))
+        say(_plain((document.html if form == "html" else document.markdown)(summary).rstrip("\n")))
     return 0
+
+
+def _plain(text: str) -> str:
+    """Text of a bundle that somebody else made, without what would steer the reader's terminal."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
 
 
 def _results(results: tuple[CommandResult, ...]) -> str:

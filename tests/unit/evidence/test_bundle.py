@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from liftlock.cli.evidence import command
 from liftlock.errors import LiftlockError, Refused, UsageError
 from liftlock.evidence import bundle, signing
 from liftlock.model.finding import Finding, Outcome
@@ -224,3 +226,13 @@ def test_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LiftlockError, match="ssh-keygen is not installed"):
         signing.sign(b"text", key)
+
+
+def test_a_hostile_bundle_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    forged, key = sealed(tmp_path, operator="jane\x1b[2J\x1b]0;owned\x07\u202e")
+    (forged / "x\x1b[31m").write_text("")
+    shown = [["show", str(forged), "--format", form] for form in ("markdown", "html", "json")]
+    for words in (*shown, ["verify", str(forged), "--key", str(key)]):
+        done = CliRunner().invoke(command, words, standalone_mode=False)
+        assert done.exception is None and done.stdout
+        assert not {"\x1b", "\x07", "\u202e"} & set(done.stdout), words
