@@ -105,7 +105,7 @@ def test_no_canary_leaves_the_places_it_belongs_to(tmp_path: Path, server: Postg
             assert done.returncode in allowed, (words, done.returncode, done.stdout[-1500:], done.stderr[-1500:])
         # The failing ways say no more.
         failing: list[tuple[tuple[str, ...], dict[str, str]]] = [
-            (("--debug", "upgrade", "--to", NEW, "--yes"), {"STUB_MIGRATE": "fail:t004"}),
+            (("--debug", "upgrade", "--to", NEW, "--yes"), {"STUB_MIGRATE": "fail:de4033877273"}),
             (("upgrade", "--to", NEW, "--yes", "--json"), {"STUB_MIGRATE": "lose"}),
         ]
         for words, env in failing:

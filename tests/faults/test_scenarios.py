@@ -66,11 +66,11 @@ def wait_for(deployment: Deployment, step: str, child: subprocess.Popen[str], se
 @contextlib.contextmanager
 def slow_migration(deployment: Deployment) -> Iterator[subprocess.Popen[str]]:
     """An upgrade that stands in the middle of its migration, one revision done."""
-    child = deployment.spawn(*UPGRADE, env={"STUB_MIGRATE": "slow:t003", "STUB_SECONDS": "60"})
+    child = deployment.spawn(*UPGRADE, env={"STUB_MIGRATE": "slow:1b5f0d9ad7c1", "STUB_SECONDS": "60"})
     try:
         wait_for(deployment, "migrate-tracking", child)
         deadline = time.monotonic() + 20
-        while deployment.store().revision() != "t003":
+        while deployment.store().revision() != "1b5f0d9ad7c1":
             assert time.monotonic() < deadline
             time.sleep(0.02)
         yield child
@@ -204,14 +204,14 @@ def test_after_a_killed_predecessor_every_command_says_how_to_go_on(deployment: 
     as_it_was(deployment, before, config)
 
 
-@pytest.mark.parametrize("revision", ["t003", "t004"])
+@pytest.mark.parametrize("revision", ["1b5f0d9ad7c1", "de4033877273"])
 def test_migration_that_fails_is_put_back(deployment: Deployment, revision: str) -> None:
     before, config = deployment.fingerprint(), deployment.config.read_text()
     done = deployment.liftlock(*UPGRADE, env={"STUB_MIGRATE": f"fail:{revision}"})
     assert done.returncode == 4, (done.returncode, done.stderr)
     assert f"told to fail in revision {revision}" in done.stderr
     as_it_was(deployment, before, config)
-    if revision == "t004":
+    if revision == "de4033877273":
         deployment.ok(*UPGRADE)
         assert deployment.version() == NEW
 
@@ -219,7 +219,7 @@ def test_migration_that_fails_is_put_back(deployment: Deployment, revision: str)
 def test_what_was_written_after_the_first_backup_is_in_the_second(tmp_path: Path) -> None:
     """The server writes when it is sampled, after the first backup: the final snapshot has it, and so the way back."""
     with made(tmp_path / "d", STUB_SERVER=f"{OLD}:write-when-asked") as deployment:
-        done = deployment.liftlock(*UPGRADE, env={"STUB_MIGRATE": "fail:t004"})
+        done = deployment.liftlock(*UPGRADE, env={"STUB_MIGRATE": "fail:de4033877273"})
         assert done.returncode == 4, (done.returncode, done.stderr)
         first, final = sets_of(deployment)
         assert first != final

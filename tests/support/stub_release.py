@@ -3,7 +3,8 @@
 Never the proof of a feature: only of what liftlock does when something goes wrong. It comes as wheels that uv installs
 from a directory, so everything of liftlock's own runs as it always does: environments are resolved, installed, proven
 and cached, servers are processes, databases are files and servers. 90.1.0 and 90.1.1 have one schema, 90.2.0 has two
-revisions more (tracking) and one more (auth).
+revisions more (tracking) and one more (auth). The two bear the names of revisions of MLflow that do as much, so that an
+online upgrade knows them.
 
 STUB_MIGRATE (in liftlock's environment): `fail:REV`, `slow:REV` (STUB_SECONDS), `lose`. STUB_SERVER (in
 server.environment of liftlock.toml): `RELEASE:word,word` of die, hang, wrong-version, lose-run, write-run,
@@ -30,32 +31,33 @@ import uv
 
 FILES = Path(__file__).parent / "stub_files"
 OLD, PATCH, NEW = "90.1.0", "90.1.1", "90.2.0"
-OLD_HEAD, NEW_HEAD = "t002", "t004"
+OLD_HEAD, MIDDLE, NEW_HEAD = "t002", "1b5f0d9ad7c1", "de4033877273"
 _TRACKING = [
     (
         "t001",
         [
             "CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY @IDENTITY@, name VARCHAR(256) UNIQUE NOT NULL,"
             " lifecycle_stage VARCHAR(32))",
-            "CREATE TABLE runs (run_uuid VARCHAR(32) PRIMARY KEY, experiment_id INTEGER REFERENCES experiments,"
-            " name VARCHAR(250), status VARCHAR(20), start_time BIGINT, lifecycle_stage VARCHAR(20))",
-            "CREATE TABLE params (key VARCHAR(250), value VARCHAR(500), run_uuid VARCHAR(32) REFERENCES runs,"
-            " PRIMARY KEY (key, run_uuid))",
-            "CREATE TABLE tags (key VARCHAR(250), value VARCHAR(500), run_uuid VARCHAR(32) REFERENCES runs,"
-            " PRIMARY KEY (key, run_uuid))",
-            "CREATE TABLE metrics (key VARCHAR(250), value VARCHAR(40), timestamp BIGINT, step BIGINT,"
-            " run_uuid VARCHAR(32) REFERENCES runs)",
-            "CREATE TABLE registered_models (name VARCHAR(256) PRIMARY KEY)",
-            "CREATE TABLE model_versions (name VARCHAR(256) REFERENCES registered_models, version INTEGER,"
-            " creation_time BIGINT, PRIMARY KEY (name, version))",
+            "CREATE TABLE runs (run_uuid VARCHAR(32) PRIMARY KEY NOT NULL,"
+            " experiment_id INTEGER REFERENCES experiments, name VARCHAR(250), status VARCHAR(20), start_time BIGINT, lifecycle_stage VARCHAR(20))",
+            "CREATE TABLE params (key VARCHAR(250) NOT NULL, value VARCHAR(500),"
+            " run_uuid VARCHAR(32) NOT NULL REFERENCES runs, PRIMARY KEY (key, run_uuid))",
+            "CREATE TABLE tags (key VARCHAR(250) NOT NULL, value VARCHAR(500),"
+            " run_uuid VARCHAR(32) NOT NULL REFERENCES runs, PRIMARY KEY (key, run_uuid))",
+            "CREATE TABLE metrics (key VARCHAR(250) NOT NULL, value VARCHAR(40) NOT NULL, timestamp BIGINT NOT NULL,"
+            " step BIGINT NOT NULL, run_uuid VARCHAR(32) NOT NULL REFERENCES runs,"
+            " PRIMARY KEY (run_uuid, key, step, timestamp, value))",
+            "CREATE TABLE registered_models (name VARCHAR(256) PRIMARY KEY NOT NULL)",
+            "CREATE TABLE model_versions (name VARCHAR(256) NOT NULL REFERENCES registered_models,"
+            " version INTEGER NOT NULL, creation_time BIGINT, PRIMARY KEY (name, version))",
         ],
     ),
     ("t002", ["CREATE INDEX metrics_run ON metrics (run_uuid)"]),
-    ("t003", ["ALTER TABLE runs ADD COLUMN extra VARCHAR(20) DEFAULT 'x'"]),
-    ("t004", ["CREATE TABLE stub_notes (name VARCHAR(20) PRIMARY KEY)", "INSERT INTO stub_notes VALUES ('one')"]),
+    (MIDDLE, ["ALTER TABLE experiments ADD COLUMN workspace VARCHAR(63) DEFAULT 'default' NOT NULL"]),
+    (NEW_HEAD, ["CREATE TABLE stub_notes (name VARCHAR(20) PRIMARY KEY)", "INSERT INTO stub_notes VALUES ('one')"]),
 ]
 _AUTH = [
-    ("u001", ["CREATE TABLE users (username VARCHAR(255) PRIMARY KEY, password_hash VARCHAR(255))"]),
+    ("u001", ["CREATE TABLE users (username VARCHAR(255) PRIMARY KEY NOT NULL, password_hash VARCHAR(255))"]),
     ("u002", ["ALTER TABLE users ADD COLUMN note VARCHAR(20)"]),
 ]
 _LENGTHS = {OLD: (2, 1), PATCH: (2, 1), NEW: (4, 2)}
