@@ -29,7 +29,7 @@ def put_up(connection: sqlite3.Connection, label: str, seconds: float | None) ->
     The caller holds the write lock and commits.
     """
     _drop(connection)
-    connection.execute(f"CREATE TABLE IF NOT EXISTS {APPLIER} (applying)")
+    make_flag(connection)
     connection.execute(f"CREATE TABLE {_FENCE} (until)")
     until = _NEVER if seconds is None else "julianday('now') + ? / 86400.0"
     connection.execute(f"INSERT INTO {_FENCE} VALUES ({until})", () if seconds is None else (seconds,))
@@ -40,6 +40,11 @@ def put_up(connection: sqlite3.Connection, label: str, seconds: float | None) ->
                 f"CREATE TRIGGER {_FENCE}_{event}_{number} BEFORE {event} ON {quote(table)} "
                 f"WHEN EXISTS ({_STANDS}) AND NOT EXISTS ({APPLYING}) BEGIN SELECT RAISE(ABORT, '{said}'); END"
             )
+
+
+def make_flag(connection: sqlite3.Connection) -> None:
+    """Make the table that capture and fence look into, where it is not there yet."""
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {APPLIER} (applying)")
 
 
 def take_down(connection: sqlite3.Connection) -> None:

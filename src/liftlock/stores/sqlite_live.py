@@ -2,8 +2,7 @@
 
 Everything of ours is made and removed in one transaction each, so that a killed call leaves all of it or nothing.
 SQLite has one writer at a time: whoever holds the write lock knows that nobody else is in a transaction that wrote
-(I1), and numbers of log entries grow in the order of commits. The highest number is never forgotten (`consume`), so
-that none is given out twice.
+(I1).
 
 Closing any descriptor of a file drops all locks this process holds on it (POSIX): while `copy_to` runs, no other
 connection of the same process may be in a transaction on this database.
@@ -11,8 +10,6 @@ connection of the same process may be in a transaction on this database.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import sqlite3
@@ -27,18 +24,15 @@ from liftlock.effects import side_effect
 from liftlock.errors import StoreError
 from liftlock.model.progress import Observer, silent
 from liftlock.stores import sqlite_fence as fence
+from liftlock.stores import sqlite_log as log
 from liftlock.stores import sqlite_schema as schema
 from liftlock.stores.interface import Store
 from liftlock.stores.live import Shape
-from liftlock.stores.sqlite_capture import KeyLog
 from liftlock.stores.sqlite_connection import BUSY_SECONDS, connect, errors, open_for_reading, quote
 from liftlock.stores.sqlite_copy import copy_database
 from liftlock.stores.sqlite_shapes import shapes
 from liftlock.stores.sqlite_view import SqliteTarget, SqliteView, Token
 
-_CAPTURE = f"{schema.LASTING}capture_"
-_LOG = f"{_CAPTURE}log"
-_MADE_FOR = f"{_CAPTURE}made_for"
 _TRY_SECONDS = 0.9
 _CACHE_KIB = 128 << 10  # what does not fit is written before the commit, and read again
 _T = TypeVar("_T")
@@ -79,23 +73,17 @@ class SqliteLive:
         if problems := self.obstacles(applying=False):
             raise StoreError(f"changes cannot be captured: {problems[0]}", hint="Nothing was changed.")
         if not self.captured():
-            self._change("capture writes", self._capture, patience=patience)
+            self._change("capture writes", log.put_in_place, patience=patience)
 
     def captured(self) -> bool:
         """Whether a complete capture is in place and the schema is still the one it was made for."""
         with self._reading() as connection, errors(self._path):
-            return _captured(connection)
+            return log.complete(connection)
 
     def backlog(self) -> int:
-        """Log entries not consumed yet; their numbers have no gaps, so nothing is counted."""
+        """Log entries not consumed yet."""
         with self._reading() as connection, errors(self._path):
-            if not _has_log(connection):
-                return 0
-            low, high = (
-                connection.execute(f"SELECT {end}(id) FROM {_LOG} WHERE t IS NOT NULL").fetchone()[0]
-                for end in ("min", "max")
-            )
-        return high - low + 1 if high else 0
+            return log.length(connection)
 
     @contextmanager
     def changes(self, limit: int | None = None) -> Iterator[SqliteView]:
@@ -114,29 +102,9 @@ class SqliteLive:
             yield view
 
     def consume(self, token: Token) -> None:
-        """Delete exactly the log entries behind a view.
-
-        All entries with numbers in the token's range were in the view, and no new one can get such a number: the
-        highest entry stays, blank, and SQLite counts on from it.
-        """
-        if token is None:
-            return
-
-        def work(connection: sqlite3.Connection) -> None:
-            low, high = token
-            (last,) = connection.execute(f"SELECT max(id) FROM {_LOG}").fetchone()
-            connection.execute(
-                f"DELETE FROM {_LOG} WHERE id <= ? AND id < ? AND (id >= ? OR t IS NULL)", (high, last, low)
-            )
-            if high == last:
-                blank = ", ".join(
-                    f"{quote(row[1])} = NULL"
-                    for row in connection.execute(f"PRAGMA table_info({_LOG})").fetchall()
-                    if row[1] != "id"
-                )
-                connection.execute(f"UPDATE {_LOG} SET {blank} WHERE id = ?", (high,))
-
-        self._change("forget captured writes", work)
+        """Delete exactly the log entries behind a view."""
+        if token is not None:
+            self._change("forget captured writes", lambda connection: log.forget(connection, token))
 
     @contextmanager
     def fence(self, label: str, *, seconds: float, patience: float) -> Iterator[SqliteView]:
@@ -220,29 +188,14 @@ class SqliteLive:
     def release(self) -> None:
         """Remove capture, log and fence."""
         if self._ours():
-            self._change("release capture", lambda connection: _drop(connection, schema.LASTING))
-
-    def _capture(self, connection: sqlite3.Connection) -> None:
-        if _captured(connection):
-            return
-        _drop(connection, _CAPTURE)
-        tables = [schema.table(connection, name) for name in shapes(connection)]
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {fence.APPLIER} (applying)")
-        for statement in self.log().statements(connection, tables):
-            connection.execute(statement)
-        connection.execute(f"CREATE TABLE {_MADE_FOR} (digest)")
-        connection.execute(f"INSERT INTO {_MADE_FOR} VALUES (?)", (_digest(connection),))
-
-    def log(self) -> KeyLog:
-        """The log with its triggers."""
-        return KeyLog(_LOG, _CAPTURE, unless=f"EXISTS ({fence.APPLYING})")
+            self._change("release capture", log.drop)
 
     def _ours(self) -> list[tuple[str, str]]:
         with self._reading() as connection, errors(self._path):
             return schema.ours(connection, schema.LASTING)
 
     def _captured_view(self, connection: sqlite3.Connection, limit: int | None) -> SqliteView:
-        if not _captured(connection):
+        if not log.complete(connection):
             raise StoreError(
                 f"{self._path} is not captured, or its schema is no longer the one that was captured",
                 hint="Somebody changed the schema, or the upgrade was aborted. Start it again.",
@@ -251,27 +204,15 @@ class SqliteLive:
 
     def _view(self, connection: sqlite3.Connection, limit: int | None) -> SqliteView:
         found = self._shapes(connection)
-        token = self.oldest(connection, limit) if _has_log(connection) else None
-        changed = {}
-        # A table that is not among the shapes was dropped, which only `look` lets pass.
-        for name in found.keys() & _tables_logged(connection, token):
-            key = ", ".join(f"k{n}" for n in range(len(found[name].key)))
-            sql = f"SELECT {key} FROM {_LOG} WHERE id BETWEEN ? AND ? AND t = ?"
-            changed[name] = frozenset(connection.execute(sql, (*token, name))) if token else frozenset()
-        return SqliteView(self._path, connection, found, changed, token)
+        token = log.oldest(connection, limit) if log.exists(connection) else None
+        return SqliteView(self._path, connection, found, log.keys(connection, token, found), token)
 
     def _shapes(self, connection: sqlite3.Connection) -> dict[str, Shape]:
         """Read once for each schema: it takes tens of milliseconds, and writers would wait."""
-        digest = _digest(connection)
+        digest = log.digest(connection)
         if self._known[0] != digest:
             self._known = (digest, shapes(connection))
         return self._known[1]
-
-    def oldest(self, connection: sqlite3.Connection, limit: int | None) -> Token:
-        """The first and the last number of the oldest log entries; None where there are none."""
-        sql = f"SELECT min(id), max(id) FROM (SELECT id FROM {_LOG} WHERE t IS NOT NULL ORDER BY id LIMIT ?)"
-        low, high = connection.execute(sql, (-1 if limit is None else limit,)).fetchone()
-        return None if low is None else (low, high)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -328,39 +269,6 @@ class SqliteLive:
                     raise
 
 
-def _has_log(connection: sqlite3.Connection) -> bool:
-    return ("table", _LOG) in schema.ours(connection, _CAPTURE)
-
-
-def _tables_logged(connection: sqlite3.Connection, token: Token) -> set[str]:
-    if token is None:
-        return set()
-    found = connection.execute(f"SELECT DISTINCT t FROM {_LOG} WHERE id BETWEEN ? AND ? AND t IS NOT NULL", token)
-    return {name for (name,) in found}
-
-
-def _captured(connection: sqlite3.Connection) -> bool:
-    if ("table", _MADE_FOR) not in schema.ours(connection, _CAPTURE):
-        return False
-    (digest,) = connection.execute(f"SELECT digest FROM {_MADE_FOR}").fetchone()
-    return bool(digest == _digest(connection))
-
-
-def _digest(connection: sqlite3.Connection) -> str:
-    """Of all definitions that are not ours, and of the capture itself: rebuilding a table drops its triggers."""
-    found = connection.execute(
-        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL "
-        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"
-    )
-    kept = [row for row in found if not schema.is_ours(row[1]) or row[1].startswith(_CAPTURE)]
-    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
-
-
 def _counting(connection: sqlite3.Connection) -> set[str]:
     found = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND sql IS NOT NULL")
     return {name for name, sql in found if re.search(r"\bAUTOINCREMENT\b", sql, re.IGNORECASE)}
-
-
-def _drop(connection: sqlite3.Connection, prefix: str) -> None:
-    for kind, name in schema.ours(connection, prefix):
-        connection.execute(f"DROP {kind} {quote(name)}")

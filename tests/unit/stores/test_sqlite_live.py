@@ -20,7 +20,7 @@ from liftlock.errors import StoreError
 from liftlock.model.deployment import Role
 from liftlock.model.progress import Observer, silent
 from liftlock.model.uri import Engine
-from liftlock.stores import sqlite_connection, sqlite_copy, sqlite_fence, sqlite_live, sqlite_schema
+from liftlock.stores import sqlite_connection, sqlite_copy, sqlite_fence, sqlite_live, sqlite_log, sqlite_schema
 from liftlock.stores.interface import Store
 from liftlock.stores.live import Key, Row, Shape
 from liftlock.stores.sqlite_capture import KeyLog
@@ -122,22 +122,6 @@ class _CapturedLate(SqliteLive):
         super().capture()
 
 
-class _Cursor(SqliteLive):
-    """The log is read behind the last number seen, not as what is there (I3)."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store)
-        self._seen = 0
-
-    def oldest(self, connection: sqlite3.Connection, limit: int | None) -> Token:
-        found = super().oldest(connection, limit)
-        if found is None or found[1] <= self._seen:
-            return None
-        token = (max(found[0], self._seen + 1), found[1])
-        self._seen = found[1]
-        return token
-
-
 class _ForgetsAll(SqliteLive):
     """What came after the view goes with it (I4)."""
 
@@ -150,7 +134,7 @@ class _NumbersAgain(SqliteLive):
 
     def consume(self, token: Token) -> None:
         if token:
-            _execute(self.store, f"DELETE FROM _liftlock_live_capture_log WHERE id BETWEEN {token[0]} AND {token[1]}")
+            _execute(self.store, f"DELETE FROM {sqlite_log.LOG} WHERE id BETWEEN {token[0]} AND {token[1]}")
 
 
 class _CountersStay(SqliteLive):
@@ -190,6 +174,22 @@ def _no_fence(patch: Patch) -> None:
 
 def _fence_without_deletes(patch: Patch) -> None:
     patch.setattr(sqlite_fence, "EVENTS", ("INSERT", "UPDATE"))
+
+
+def _cursor(patch: Patch) -> None:
+    """The log is read behind the last number seen, not as what is there (I3)."""
+    right = sqlite_log.keys
+    seen: dict[str, int] = {}
+
+    def keys(connection: sqlite3.Connection, token: Token, known: dict[str, Shape]) -> dict[str, frozenset[Key]]:
+        path = connection.execute("PRAGMA database_list").fetchone()[2]
+        last = seen.get(path, 0)
+        if token is None or token[1] <= last:
+            return {}
+        seen[path] = token[1]
+        return right(connection, (max(token[0], last + 1), token[1]), known)
+
+    patch.setattr(sqlite_log, "keys", keys)
 
 
 def _echo(patch: Patch) -> None:
@@ -263,7 +263,7 @@ _BUGS: dict[str, Callable[[Patch], None] | type[SqliteLive]] = {
     "replaced rows missing": _replaced_rows_missing,
     "cascade not followed": _cascade_not_followed,
     "trigger after snapshot": _CapturedLate,
-    "cursor instead of set": _Cursor,
+    "cursor instead of set": _cursor,
     "log emptied whole": _ForgetsAll,
     "numbers given out twice": _NumbersAgain,
     "sequence not copied": _CountersStay,
