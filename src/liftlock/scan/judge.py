@@ -98,15 +98,20 @@ class Judge:
         """CERTAIN for the API reference; a helper that only moved inside its package is not known to be gone."""
         last = existence.last()
         assert last is not None
-        surface = self.history.surface(last)
-        if documented(path, surface.table) or facts.of_name(path) is not None:
+        if facts.of_name(path) is not None:
             return Confidence.CERTAIN
+        surface = self.history.surface(last)
         canonical = surface.canonical(path)
         owner, _, name = path.rpartition(".")
+        stays = canonical is not None and canonical != path and self._new.canonical(canonical) is not None
+        if stays and canonical is not None and canonical.startswith(f"{owner}."):
+            return None  # a package may hand out its own modules' names when asked, which no table shows
+        if documented(path, surface.table):
+            return Confidence.LIKELY if stays else Confidence.CERTAIN
         value = self._kind(path, existence) == "attribute" and self._kind(owner, existence) == "module"
         if value and not owner.endswith("environment_variables"):
             return None  # a constant of a module; whether it is there under another form the table does not say
-        if canonical is not None and canonical != path and self._new.canonical(canonical) is not None:
+        if stays:
             return None  # a helper imported here; whether the name is still imported the table does not say
         if self._new.canonical(owner) is not None and self._kind(path, existence) != "module":
             top = ".".join(path.split(".")[:2]) + "."

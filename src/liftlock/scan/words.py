@@ -19,7 +19,7 @@ _HELP = ("--help", "--version")
 # Endpoints that only Databricks serves under the same prefix.
 _FOREIGN = re.compile(
     r"(?:databricks|transition-requests|registry-webhooks|comments|unity-catalog|activities|deployments|webhooks"
-    r"|feature|dbfs|mlflow-artifacts|users|permissions|model-versions/(?:list-artifacts|generate|get-signed)|runs/list-artifacts"
+    r"|feature|dbfs|client-telemetry|mlflow-artifacts|users|permissions|model-versions/(?:list-artifacts|generate|get-signed)|runs/list-artifacts"
     r"|registered-models/(?:generate|get-signed)|artifacts/credentials|traces|logged-models)\b"
 )
 
@@ -243,7 +243,7 @@ class Words:
             tail = rest.removeprefix("preview/").removeprefix("mlflow/")
             if not re.fullmatch(r"[a-z][a-z-]*/[a-z][a-z-]*", tail) or _FOREIGN.match(tail):
                 return None
-            if not rest.startswith("mlflow/"):
+            if not rest.startswith("mlflow/") or not re.match(r"/(?:ajax-)?api/[23]\.0/", path):
                 return None
             return Judgement(
                 code="LL402", verdict=Verdict.BROKEN, symbol=path, confidence=Confidence.LIKELY,

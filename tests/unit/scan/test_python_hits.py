@@ -127,6 +127,14 @@ import mlflow
 def go(mlflow_client):
     mlflow_client.list_experiments()  # expect LL101
 """,
+    "what is asked has nothing to do with MLflow": """
+import mlflow
+def f(self):
+    if hasattr(self, "lr_finder"):
+        mlflow.list_experiments()  # expect LL101
+        return
+    mlflow.list_experiments()  # expect LL101
+""",
     "a subclass": """
 from mlflow.tracking import MlflowClient
 class Mine(MlflowClient):

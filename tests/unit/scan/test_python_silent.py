@@ -14,6 +14,8 @@ SILENT = {
     ),
     "an own function": "import mlflow\ndef log_model(artifact_path): ...\nlog_model(artifact_path='x')\n",
     "asked first": "import mlflow\nif hasattr(mlflow, 'list_experiments'):\n    mlflow.list_experiments()\n",
+    "names a package hands out when asked": "from mlflow.genai.scorers import Guidelines, Safety, get_all_scorers\n",
+    "an endpoint of a later interface": "import requests\nrequests.get('http://mlflow/api/5.0/mlflow/tracing/places')\n",
     "asked first, and left": (
         "import mlflow\ndef f(c: mlflow.MlflowClient):\n    if hasattr(c, 'search_experiments'):\n        return 1\n"
         "    return c.list_experiments()\n"
@@ -56,6 +58,7 @@ SILENT = {
 @pytest.mark.parametrize("name", SILENT)
 def test_silent(name: str) -> None:
     assert codes(SILENT[name]) == []
+    assert codes(SILENT[name], old="3.2.0") == []
 
 
 def test_a_name_that_is_gone_for_both_is_silent_before_it_went() -> None:

@@ -106,3 +106,19 @@ def test_suppressed(tmp_path: Path) -> None:
     _write(tmp_path, c="import mlflow\nmlflow.list_experiments()  # liftlock: ignore\n")
     result = _scan(tmp_path)
     assert [each.path for each in result.findings] == ["b.py"] and result.suppressed == 2
+
+
+def test_a_folder_named_after_a_package_is_not_that_package(tmp_path: Path) -> None:
+    tree = {
+        "flavors/keras.py": "import mlflow\nclass Client(mlflow.MlflowClient): ...\n",
+        "job.py": "import keras, mlflow\nkeras.Client().list_experiments()\n",
+        "pkg/__init__.py": "import mlflow\n",
+        "pkg/tools.py": "import mlflow\ndef make(): return mlflow.MlflowClient()\n",
+        "pkg/a.py": "import mlflow\nfrom tools import make\nmake().list_experiments()\n",
+        "src/lib/b.py": "import mlflow\nfrom lib.things import make\nmake().list_experiments()\n",
+        "src/lib/things.py": "import mlflow\ndef make(): return mlflow.MlflowClient()\n",
+    }
+    for name, text in tree.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert [(each.path, each.line) for each in _scan(tmp_path).findings] == [("src/lib/b.py", 3)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Container
 
 from liftlock.scan.python.scopes import children
 
 _MISSING = frozenset({"ImportError", "ModuleNotFoundError", "AttributeError", "Exception", "BaseException"})
-_VERSION = re.compile(
-    r"mlflow.*version|version.*mlflow|_MLFLOW\w*\d|MLFLOW_VERSION|hasattr|is_mlflow|IS_MLFLOW", re.DOTALL
-)
+_VERSION = re.compile(r"mlflow.*version|version.*mlflow|_MLFLOW\w*\d|MLFLOW_VERSION|is_mlflow|IS_MLFLOW", re.DOTALL)
+_HAS = re.compile(r"\bhasattr\((?P<owner>.*?), *['\"](?P<name>\w+)['\"]\)")
 
 
 def is_mlflow(path: str) -> bool:
@@ -18,9 +18,11 @@ def is_mlflow(path: str) -> bool:
     return path == "mlflow" or path.startswith("mlflow.")
 
 
-def asks(text: str) -> bool:
-    """Whether the source of a condition or a decorator asks for MLflow's version, or whether a name is there."""
-    return _VERSION.search(text) is not None
+def asks(text: str, names: Container[str]) -> bool:
+    """Whether the source of a condition or decorator asks for MLflow's version, or for one of `names` in something."""
+    if _VERSION.search(text) is not None:
+        return True
+    return any("mlflow" in found["owner"] or found["name"] in names for found in _HAS.finditer(text))
 
 
 def may_guard(test: ast.expr) -> bool:

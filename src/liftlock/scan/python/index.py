@@ -7,6 +7,13 @@ from collections.abc import Iterable
 
 from liftlock.scan.python.scopes import Function, Module, Scope
 
+# Packages people name a folder after: `import keras` is not the tree's own `models/keras.py`.
+_OTHERS = frozenset({
+    "tensorflow", "keras", "torch", "pytorch", "sklearn", "xgboost", "lightgbm", "catboost", "pyspark", "spark", "onnx",
+    "openai", "langchain", "transformers", "h2o", "statsmodels", "prophet", "paddle", "spacy", "shap", "boto3", "azure",
+    "databricks", "airflow", "dagster", "kedro", "ray", "optuna", "pandas", "numpy", "requests",
+})  # fmt: skip
+
 
 class Index:
     """The modules, by path."""
@@ -32,9 +39,14 @@ class Index:
             return self.modules.get(f"{base}.py") or self.modules.get(posixpath.join(base, "__init__.py"))
         if name == "mlflow" or name.startswith("mlflow."):
             return None
+        first = name.partition(".")[0]
         for module in self._by_tail.get(name.rpartition(".")[2], ()):
-            if module.name == name or module.name.endswith(f".{name}"):
+            if module.name == name:
                 return module
+            if module.name.endswith(f".{name}") and first not in _OTHERS:
+                above = module.name.removesuffix(name).replace(".", "/")
+                if f"{above}__init__.py" not in self.modules:  # else it is reached as part of that package only
+                    return module
         return None
 
     def fixture(self, name: str, scope: Scope) -> tuple[Function, Scope] | None:

@@ -46,7 +46,12 @@ class Uses:
         asked = 0
         for node in body:
             self._visit(node, scope)
-            if isinstance(node, ast.If) and leaves(node.body) and may_guard(node.test) and asks(ast.unparse(node.test)):
+            if (
+                isinstance(node, ast.If)
+                and leaves(node.body)
+                and may_guard(node.test)
+                and self._asks(ast.unparse(node.test))
+            ):
                 self._guards.append("left before")  # what follows is for the other releases
                 asked += 1
         del self._guards[len(self._guards) - asked :]
@@ -143,6 +148,9 @@ class Uses:
         self._guarded(node, scope, ast.unparse(node.test) if may_guard(node.test) else "")
         return True
 
+    def _asks(self, text: str) -> bool:
+        return asks(text, self._context.judge.history.by_last)
+
     def _definition(self, node: Function | ast.ClassDef, scope: Scope) -> None:
         inner = self._module.scopes[id(node)]
         for decorator in node.decorator_list:
@@ -157,7 +165,7 @@ class Uses:
             self._visit(node.args, scope)
             if node.returns is not None:
                 self._visit(node.returns, scope)
-            if asks(" ".join(ast.unparse(each) for each in node.decorator_list)):
+            if self._asks(" ".join(ast.unparse(each) for each in node.decorator_list)):
                 self._guards.append("decorated for some releases")
                 self._visit_body(node.body, inner)
                 self._guards.pop()
@@ -166,7 +174,7 @@ class Uses:
 
     def _guarded(self, node: ast.If | ast.IfExp | ast.While, scope: Scope, test: str) -> None:
         self._visit(node.test, scope)
-        guard = f"if {test}" if asks(test) else ""
+        guard = f"if {test}" if self._asks(test) else ""
         self._guards.append(guard)
         for part in (node.body, node.orelse):
             if isinstance(part, list):
