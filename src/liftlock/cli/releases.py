@@ -60,18 +60,28 @@ def _release(catalogue: Catalogue, text: str) -> Release:
 
 @command.command("list")
 @click.option("--filter", "pattern", default="", help="Only releases whose number begins with this.")
+@click.option("--since", default="", metavar="DAY", help="Only releases built on this day (2026-01-31) or later.")
+@click.option("--head", default="", metavar="REVISION", help="Only releases that leave a database at this revision.")
+@click.option(
+    "--order", type=click.Choice(["version", "publication"]), default="version", show_default=True,
+    help="Patches of an old line come out after newer ones.",
+)  # fmt: skip
 @json_option
-def list_(pattern: str, as_json: bool) -> None:
-    """List the releases with the Python each declares and the database revisions it leaves behind."""
+def list_(pattern: str, since: str, head: str, order: str, as_json: bool) -> None:
+    """List the releases with the Python each declares and the database revisions it leaves behind.
+
+    --head says which MLflow wrote a database: the revision is what its table alembic_version holds.
+    """
     from liftlock.model.deployment import Role
     from liftlock.report.text import table
 
     catalogue = _catalogue()
     rows = []
-    for release in catalogue.releases:
-        if not str(release).startswith(pattern):
-            continue
+    for release in catalogue.published() if order == "publication" else catalogue.releases:
         heads = [catalogue.head(release, role) for role in (Role.TRACKING, Role.AUTH)]
+        other = bool(head) and head not in heads
+        if other or not str(release).startswith(pattern) or catalogue.built(release) < since:
+            continue
         rows.append((release.version, catalogue.built(release), catalogue.python(release), *heads))
     names = ("release", "built", "python", "tracking", "auth")
     if as_json:
@@ -79,6 +89,8 @@ def list_(pattern: str, as_json: bool) -> None:
         return
     say(table(names, [["-" if cell in (None, "") else cell for cell in row] for row in rows]))
     say(f"\n{len(rows)} releases, catalogue of {catalogue.contents.made}")
+    if head:
+        say(catalogue.release_of_head(head).message)
 
 
 @command.command("show")

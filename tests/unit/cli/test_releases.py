@@ -46,6 +46,22 @@ def test_list_is_filtered_and_says_the_date_of_the_data() -> None:
     assert data["releases"][0]["release"] == "1.0.0"
 
 
+def test_list_by_day_by_publication_and_by_a_databases_revision() -> None:
+    versions = [
+        each["release"] for each in json.loads(answered("list", "--order", "publication", "--json"))["releases"]
+    ]
+    assert sorted(versions) == sorted(each.version for each in load().releases)
+    assert versions != [each.version for each in load().releases]
+    assert versions.index("2.22.5") > versions.index("3.0.1"), "a patch of the old line came later"
+    text = answered("list", "--head", "dc11669786a5")
+    assert "3.17.2" in text and "3.16.1" not in text
+    assert "a tracking database as MLflow 3.17" in text
+    assert "revision of both the tracking and the auth database" in answered("list", "--head", "a1b2c3d4e5f6")
+    assert "no revision of any MLflow" in answered("list", "--head", "0123456789ab")
+    days = [each["built"] for each in json.loads(answered("list", "--since", "2026-01-01", "--json"))["releases"]]
+    assert days and min(days) >= "2026-01-01"
+
+
 def test_show_and_one_section_with_its_sources() -> None:
     assert "dc11669786a5" in answered("show", "3.17.2")
     data = json.loads(answered("show", "3.17.2", "--section", "cli", "--filter", "server --port", "--json"))
