@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from liftlock.online.compare import Layout, layout
 from liftlock.online.parking import Entry
-from liftlock.online.traces import ANALYTICS
 from liftlock.online.translation import Rule
 from liftlock.stores.live import Key, Row, Shape
 
@@ -15,15 +14,21 @@ _WORKSPACE, _DEFAULT_WORKSPACE = "workspace", "default"
 
 
 class Backward:
-    """One table of green and how its rows look in blue."""
+    """One table of green and how its rows look in blue.
 
-    def __init__(self, rule: Rule, blue: Shape | None, green: Shape, rewritten: Sequence[str]) -> None:
+    `rewritten` columns are changed by the migrations in rows that were there; what `otherwise` columns say, blue says
+    in other rows.
+    """
+
+    def __init__(
+        self, rule: Rule, blue: Shape | None, green: Shape, *, rewritten: Sequence[str], otherwise: Collection[str]
+    ) -> None:
         self.table, self.source = green.name, blue.name if blue is not None else None
         self._blue, self._green = blue, green
         self._how: Layout = layout(green.columns, green.key)
         self._place = {column: index for index, column in enumerate(green.columns)}
         self._called = {old: new for new, old in rule.columns.items()}
-        known = {*rule.columns, *ANALYTICS.get(green.name, ()), _WORKSPACE}
+        known = {*rule.columns, *otherwise, _WORKSPACE}
         self._extra = [column for column in green.columns if column not in known]
         # What the next upgrade changes by itself says nothing about whether a person changed the row meanwhile.
         self._base = [column for column in rule.columns if column not in rewritten]

@@ -17,7 +17,7 @@ from liftlock.online.delta import Deletion, Group, all_rows, changed_group
 from liftlock.online.families import Family
 from liftlock.online.parking import WAITING, Entry, Parking, parents_first
 from liftlock.online.permissions import legacy_permissions
-from liftlock.online.traces import Tagged, legacy_rows
+from liftlock.online.traces import Tagged, legacy_rows, said_otherwise
 from liftlock.online.translation import RuleKind, Translation
 from liftlock.stores.live import Key, Row, Shape, Target, View
 
@@ -76,12 +76,14 @@ class Reverse:
         self.parking = parking
         self._blue, self._green = blue, green
         self._families = {family.name: family for family in translation.families}
+        columns = {name: shape.columns for name, shape in blue.items()}
         self._backs = {
             rule.table: Backward(
                 rule,
                 blue[rule.source] if rule.source else None,
                 green[rule.table],
-                translation.rewrites.get(rule.table, ()),
+                rewritten=translation.rewrites.get(rule.table, ()),
+                otherwise=said_otherwise(rule.table, columns),
             )
             for rule in translation.rules.values()
         }

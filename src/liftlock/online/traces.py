@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -24,18 +24,24 @@ TOKEN_COLUMNS = (
     "cache_creation_input_tokens_above_1hr",
 )  # fmt: skip
 COST_COLUMNS = ("input_cost", "output_cost", "total_cost")
-# Columns that say nothing which the rows beside them do not say, in a schema without them.
-ANALYTICS = {
-    "trace_info": frozenset({"trace_name", "session_id", *TOKEN_COLUMNS, *COST_COLUMNS}),
-    "spans": frozenset({"model_name", "model_provider", *COST_COLUMNS}),
-    "assessments": frozenset({"experiment_id", "trace_timestamp_ms", "aggregate_value", "is_numeric_value"}),
-}
 # Longer ones were cut off on the way up.
 _LIMITS = {NAME: 4096, SESSION: 250, MODEL: 500, PROVIDER: 500}
 _BIGINT = 2**63
 
 Tagged = dict[tuple[Any, ...], Any]
 """Key of a row -> its one value column: (trace, key) or (trace, span, key)."""
+
+
+def said_otherwise(table: str, blue: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """The analytics columns of a table that an older schema (table -> columns) says in rows beside it."""
+    spans = {*COST_COLUMNS} if "span_metrics" in blue else set()
+    if "dimension_attributes" in blue.get("spans", ()):
+        spans |= {"model_name", "model_provider"}
+    return {
+        "trace_info": frozenset({"trace_name", "session_id", *TOKEN_COLUMNS, *COST_COLUMNS}),
+        "spans": frozenset(spans),
+        "assessments": frozenset({"experiment_id", "trace_timestamp_ms", "aggregate_value", "is_numeric_value"}),
+    }.get(table, frozenset())
 
 
 def legacy_rows(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from liftlock.online.traces import COST_COLUMNS, TOKEN_COLUMNS, Tagged, legacy_rows
+from liftlock.online.traces import COST_COLUMNS, TOKEN_COLUMNS, Tagged, legacy_rows, said_otherwise
 
 NOTHING: dict[str, Tagged] = {
     "trace_tags": {}, "trace_request_metadata": {}, "trace_metrics": {}, "span_metrics": {}, "spans": {},
@@ -109,3 +109,12 @@ def test_broken_old_values_count_as_none(broken: Any) -> None:
     found = legacy_rows([trace(input_tokens=1, input_cost=1.0)], [], old)
     assert json.loads(found["trace_request_metadata"]["t", "mlflow.trace.tokenUsage"]) == {"input_tokens": 1}
     assert json.loads(found["trace_request_metadata"]["t", "mlflow.trace.cost"]) == {"input_cost": 1.0}
+
+
+def test_what_an_older_schema_cannot_say_beside_a_span_is_not_counted_as_said() -> None:
+    assert said_otherwise("spans", {"spans": ("trace_id",)}) == frozenset()
+    assert said_otherwise("spans", {"spans": ("trace_id",), "span_metrics": ()}) == frozenset(COST_COLUMNS)
+    known = said_otherwise("spans", {"spans": ("dimension_attributes",), "span_metrics": ()})
+    assert known == {*COST_COLUMNS, "model_name", "model_provider"}
+    assert "trace_name" in said_otherwise("trace_info", {})
+    assert said_otherwise("runs", {}) == frozenset()
