@@ -64,6 +64,8 @@ class Judge:
         owner = path.rpartition(".")[0]
         if (gone := self.name(owner)) is not None and gone.verdict in (Verdict.BREAKS, Verdict.BROKEN):
             return None  # said of the module or class already
+        if gone is None and owner != "mlflow" and self._new.canonical(owner) is None:
+            return None  # what became of its owner is not known
         confidence = self._certainty(path, existence)
         if confidence is None:
             return None
@@ -108,6 +110,8 @@ class Judge:
             return None  # a package may hand out its own modules' names when asked, which no table shows
         if documented(path, surface.table):
             return Confidence.LIKELY if stays else Confidence.CERTAIN
+        if any(part == "utils" or part.startswith("_") for part in path.split(".")):
+            return None  # inner modules, of which the table does not keep track
         value = self._kind(path, existence) == "attribute" and self._kind(owner, existence) == "module"
         if value and not owner.endswith("environment_variables"):
             return None  # a constant of a module; whether it is there under another form the table does not say

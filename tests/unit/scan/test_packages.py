@@ -90,14 +90,16 @@ def test_labelled_packages(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.release
-@pytest.mark.parametrize("version", ["1.30.1", "2.9.2"])
+@pytest.mark.parametrize("version", ["1.30.1", "2.9.2", "2.22.5", "3.4.0"])
 def test_nothing_is_broken_in_mlflow_itself(version: str, tmp_path: Path) -> None:
-    """A release scanned as itself, with its own deprecations: no name it uses is missing in it."""
+    """A release scanned as itself: no name it uses is missing in it, but for a loader of a module that is not there."""
     tree = _fetched(f"mlflow=={version}", tmp_path, "--only-binary", ":all:")
     release = Release(version=version)
     result = scan([tree / "mlflow"], load(), release, release)
-    certain = [each for each in result.findings if each.breaking and each.confidence.value == "certain"]
-    print(Counter(each.symbol for each in certain))
+    broken = Counter(each.symbol for each in result.findings if each.breaking and not each.path.endswith(".md"))
+    print(broken)
     assert result.scanned > 200
     assert not any(each.verdict is Verdict.BREAKS for each in result.findings)
-    assert certain == [], [(each.path, each.line, each.message) for each in certain]
+    # Two names that 3.x imports where people may take them from, and does not export.
+    known = {"mlflow.llm", "mlflow.types.responses.Message", "mlflow.types.responses.OutputItem"}
+    assert set(broken) <= known

@@ -15,6 +15,8 @@ SILENT = {
     "an own function": "import mlflow\ndef log_model(artifact_path): ...\nlog_model(artifact_path='x')\n",
     "asked first": "import mlflow\nif hasattr(mlflow, 'list_experiments'):\n    mlflow.list_experiments()\n",
     "names a package hands out when asked": "from mlflow.genai.scorers import Guidelines, Safety, get_all_scorers\n",
+    "what such a name has": "from mlflow.genai.scorers import Safety\nSafety.register(name='x')\n",
+    "inner modules": "from mlflow.langchain.utils import logging\nimport mlflow.openai.utils\n",
     "an endpoint of a later interface": "import requests\nrequests.get('http://mlflow/api/5.0/mlflow/tracing/places')\n",
     "asked first, and left": (
         "import mlflow\ndef f(c: mlflow.MlflowClient):\n    if hasattr(c, 'search_experiments'):\n        return 1\n"
