@@ -8,13 +8,10 @@ from datetime import datetime
 from liftlock.app.workspace import Workspace
 from liftlock.engine.lock import Owner
 from liftlock.errors import LiftlockError
-from liftlock.gate.client import GateClient
-from liftlock.gate.model import GateError
 from liftlock.model.codec import Value
 from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
 from liftlock.online.control import Control, Stand
 from liftlock.runtimes.interface import Handle
-from liftlock.runtimes.process import ProcessRuntime
 
 
 class RunLine(Value, frozen=True):
@@ -101,12 +98,17 @@ def _processes(
     if server is not None:
         found.append(ProcessLine(role="server", pid=server.pid, at=f"{workspace.config.server.port}"))
     if side_by_side:
+        from liftlock.runtimes.process import ProcessRuntime
+
         for place in sorted((workspace.config.state_directory / "servers").glob("*/server.json")):
             other = ProcessRuntime(place.parent).find()
             if other is not None and other != server:
                 found.append(ProcessLine(role="new server", pid=other.pid, at=place.parent.name))
     socket = workspace.config.state_directory / "gate" / "control.sock"
     if socket.exists():
+        from liftlock.gate.client import GateClient
+        from liftlock.gate.model import GateError
+
         with GateClient(socket) as client, suppress(GateError):
             reply = client.status()
             found.append(ProcessLine(role="gate", pid=reply.pid, at=f"{reply.state.phase}, to {reply.state.upstream}"))
