@@ -20,7 +20,7 @@ from liftlock.model.codec import from_json
 from liftlock.model.evidence import Summary
 from tests.support.deployment import Deployment
 from tests.support.evidence import needs_ssh_keygen
-from tests.support.stub_release import NEW, OLD
+from tests.support.stub_release import NEW, NEW_HEAD, OLD
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "file-the-evidence.md"
 COMMANDS = [
