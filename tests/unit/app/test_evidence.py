@@ -82,7 +82,7 @@ def ran(made: Deployment, words: list[str], status: int = 0) -> str:
 @pytest.fixture(scope="module")
 def story(deployment: Deployment) -> Deployment:
     """An upgrade that fails and is put back, then the page's commands in order."""
-    failed = deployment.liftlock("upgrade", "--to", NEW, "--yes", env={"STUB_MIGRATE": "fail:de4033877273"})
+    failed = deployment.liftlock("upgrade", "--to", NEW, "--yes", env={"STUB_MIGRATE": f"fail:{NEW_HEAD}"})
     assert failed.returncode == 4
     repository(deployment.directory)
     assert len(COMMANDS) == 8
