@@ -35,7 +35,7 @@ _TAGGED = {
 
 @dataclass(frozen=True)
 class Back:
-    """What one view of green said: changed keys and their rows by table, groups of families, or all rows."""
+    """What one view of green said: changed keys by table, their rows (but of families), groups, or all rows."""
 
     keys: Mapping[str, frozenset[Key]] = field(default_factory=dict)
     rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
@@ -100,6 +100,7 @@ class Reverse:
         keys, rows = {}, {}
         for name, shape in self._green.items():
             if self.translation.rules[name].kind is RuleKind.GROUP:
+                keys[name] = view.changed.get(name, frozenset[Key]())
                 continue
             if name in view.whole:
                 keys[name], rows[name] = frozenset[Key](), list(all_rows(view, name, shape))
@@ -122,6 +123,8 @@ class Reverse:
         for name, rows in delta.rows.items():
             back = self._backs[name]
             found.touched[name] = {*delta.keys[name], *map(back.key_of, rows)}
+            if name in delta.cleared:
+                found.touched[name].update(entry.key for entry in self.parking.entries(name))
             if back.source is None:
                 found.parked += [back.entry(row, "the old release has no such table") for row in rows]
                 continue
@@ -132,7 +135,7 @@ class Reverse:
                 deletions.append(Deletion(back.source, self._blue[back.source].key, values))
             self._project(found, back, rows)
         for name, group in delta.groups.items():
-            self._group(found, deletions, clear, self._families[name], group)
+            self._group(found, deletions, clear, self._families[name], group, delta.keys)
         found.deletions, found.clear = tuple(deletions), tuple(clear)
         return found
 
@@ -147,13 +150,17 @@ class Reverse:
                 found.parked.append(surplus)
 
     def _group(
-        self, found: Return, deletions: list[Deletion], clear: list[str], family: Family, group: Group
+        self, found: Return, deletions: list[Deletion], clear: list[str], family: Family, group: Group,
+        changed: Mapping[str, frozenset[Key]],
     ) -> None:  # fmt: skip
         for name, column in family.within(self._green).items():
             back = self._backs[name]
             rows = group.rows.get(name, ())
             strays = group.strays.get(name, frozenset())
-            found.touched[name] = {*strays, *map(back.key_of, rows)}
+            # A row that is gone is known by its key alone: what was parked of it must not come back.
+            found.touched[name] = {*changed.get(name, ()), *map(back.key_of, rows)}
+            if group.all:
+                found.touched[name].update(entry.key for entry in self.parking.entries(name))
             if back.source is None:
                 found.parked += [back.entry(row, "the old release has no such table") for row in rows]
                 continue

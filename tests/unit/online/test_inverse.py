@@ -15,6 +15,7 @@ import pytest
 from liftlock.errors import LiftlockError
 from liftlock.model.deployment import Role
 from liftlock.online.backward import Backward
+from liftlock.online.families import JOB
 from liftlock.online.inverse import Reverse
 from liftlock.online.parking import Parking, unpark
 from liftlock.online.translation import Rule, RuleKind, Translation
@@ -29,6 +30,7 @@ CREATE TABLE runs (id INTEGER NOT NULL PRIMARY KEY, experiment INTEGER NOT NULL 
 CREATE TABLE tags (run INTEGER NOT NULL REFERENCES runs (id), key VARCHAR NOT NULL, value VARCHAR,
   PRIMARY KEY (run, key), CHECK (length(value) < 6));
 CREATE TABLE models (name VARCHAR NOT NULL PRIMARY KEY, only_old VARCHAR DEFAULT 'old');
+CREATE TABLE jobs (id VARCHAR NOT NULL PRIMARY KEY, function_fullname VARCHAR, status INTEGER);
 """
 
 GREEN = """
@@ -40,6 +42,7 @@ CREATE TABLE tags (run INTEGER NOT NULL REFERENCES runs (id), key VARCHAR NOT NU
   PRIMARY KEY (run, key));
 CREATE TABLE models (name VARCHAR NOT NULL, workspace VARCHAR DEFAULT 'default' NOT NULL,
   PRIMARY KEY (workspace, name));
+CREATE TABLE jobs (id VARCHAR NOT NULL PRIMARY KEY, job_name VARCHAR, status INTEGER, message VARCHAR);
 CREATE TABLE skills (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR);
 """
 
@@ -59,11 +62,15 @@ def rule(table: str, columns: str, key: str, **constants: Any) -> Rule:
 
 SHARED = "/dev/shm"
 PLAN = Translation(
-    role=Role.TRACKING, revisions=(),
+    role=Role.TRACKING, revisions=(), families=(JOB,), rewrites={"jobs": ("status",)},
     rules={
         "experiments": rule("experiments", "id name note", "id", workspace="default"),
         "runs": rule("runs", "id experiment", "id", step=0), "tags": rule("tags", "run key value", "run key"),
         "models": rule("models", "name", "workspace name", workspace="default"),
+        "jobs": Rule(
+            table="jobs", kind=RuleKind.GROUP, source="jobs", key=("id",), family="job", constants={"message": None},
+            columns={"id": "id", "job_name": "function_fullname", "status": "status"},
+        ),
         "skills": Rule(table="skills", kind=RuleKind.NEW, key=("id",)),
     },
 )  # fmt: skip
@@ -171,6 +178,17 @@ def test_what_hangs_on_a_parked_row_is_parked_with_it_whenever_it_comes(sides: S
     assert (20, "k", "v") in rows_of(sides.blue, "tags")
 
 
+def test_a_family_comes_back_under_its_old_names_and_what_is_gone_is_no_longer_parked(sides: Sides) -> None:
+    sides.write("INSERT INTO jobs VALUES ('j', 'work', 0, 'said'), ('k', 'work', 3, NULL);")
+    assert rows_of(sides.blue, "jobs") == [("j", "work", 0), ("k", "work", 3)]
+    assert [(each.key, each.content, each.base) for each in sides.parking.entries()] == [
+        (("j",), {"message": "said"}, {"id": "j", "job_name": "work"})
+    ]
+    sides.write("DELETE FROM jobs;")
+    assert rows_of(sides.blue, "jobs") == []
+    assert sides.parked() == {}
+
+
 def test_everything_parked_comes_back_to_the_new_schema(sides: Sides) -> None:
     sides.write(
         "INSERT INTO experiments VALUES (2, 'a', 'far too long', 'elsewhere'); INSERT INTO runs VALUES (20, 2, 3);"
@@ -229,6 +247,7 @@ STORIES: list[Callable[[Sides], None]] = [
     test_tables_and_columns_that_the_old_schema_lacks_are_parked_until_they_are_as_before,
     test_a_refused_row_is_parked_and_its_older_version_stays,
     test_what_hangs_on_a_parked_row_is_parked_with_it_whenever_it_comes,
+    test_a_family_comes_back_under_its_old_names_and_what_is_gone_is_no_longer_parked,
     test_everything_parked_comes_back_to_the_new_schema,
 ]
 
