@@ -114,7 +114,8 @@ class Parking:
 
     def parked(self, table: str, keys: Iterable[Key]) -> set[Key]:
         """Which of these rows are parked whole."""
-        if not self.path.exists():
+        keys = list(keys)
+        if not keys or not self.path.exists():
             return set()
         with self._connected() as connection:
             return {
