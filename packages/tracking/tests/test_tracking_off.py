@@ -40,6 +40,9 @@ with mlflow.start_run(run_name="a") as outer:
     mlflow.log_artifact("artifact.txt")
     with mlflow.start_run(nested=True):
         mlflow.log_metric("n", 1)
+if hasattr(mlflow, "start_span"):
+    with mlflow.start_span(name="s") as span:
+        span.set_outputs({"a": 1})
 c = MlflowClient()
 assert c.get_run(outer.info.run_id).info.status == "FINISHED"
 assert c.search_runs(["0"]) == []
@@ -51,8 +54,16 @@ print(json.dumps(seen))
 
 LATER = """
 assert mlflow.get_tracking_uri() == 'liftlock+off:'
+assert MlflowClient()._tracking_client.store
+traced = lambda: not hasattr(mlflow, "tracing") or mlflow.tracing.provider.is_tracing_enabled()
+assert not traced() or not hasattr(mlflow, "tracing")
 os.environ['MLFLOW_TRACKING_URI'] = 'liftlock+http://a:1'
 assert mlflow.get_tracking_uri() == 'liftlock+http://a:1'
+assert MlflowClient()._tracking_client.store
+deadline = time.time() + 30
+while not traced():
+    assert time.time() < deadline
+    time.sleep(0.05)
 mlflow.set_tracking_uri('http://b:2')
 assert mlflow.get_tracking_uri() == 'http://b:2'
 """
@@ -116,7 +127,9 @@ def folder(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where every case ran: a folder each with `out`, `err`, `work` and, if there is one, `spool`."""
     made = tmp_path_factory.mktemp("off")
     (made / "cases.json").write_text(json.dumps(CASES))
-    done = run(python, ["-c", textwrap.dedent(ALL)], variables(made, None), made)
+    # Compiled modules are files too: none are written.
+    env = variables(made, None, PYTHONDONTWRITEBYTECODE="1")
+    done = run(python, ["-c", textwrap.dedent(ALL)], env, made)
     assert done.returncode == 0, done.stderr
     status = json.loads(done.stdout.splitlines()[-1])
     assert status == dict.fromkeys(CASES, 0), [(made / name / "err").read_text() for name in CASES]
@@ -133,6 +146,8 @@ def test_no_socket_no_thread_no_file(folder: Path, case: str) -> None:
     assert seen(folder, case) == []
     assert [p.name for p in (folder / case / "work").iterdir()] == ["artifact.txt"]
     assert not (folder / case / "spool").exists()
+    # Nor does MLflow say that a trace could not be sent.
+    assert "trace" not in (folder / case / "err").read_text()
 
 
 def test_the_trace_sees_what_is_done_when_on(folder: Path) -> None:

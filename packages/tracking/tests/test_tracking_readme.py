@@ -38,5 +38,6 @@ def test_the_session_in_the_readme(tmp_path: Path) -> None:
     assert phases == ["0 off", "1 tracking", *["2 tracking and tracing"] * 3], said
     *before, during, after = map(int, re.findall(r"waiting +(\d+) calls", said))
     assert (before, after) == ([0, 0], 0) and during > 3 and "FAIL" not in said, said
-    (kept,) = set(re.findall(r"^lt[0-9a-f]{30}$", said, re.M))
+    # A slow server may not have given the earlier runs their ids in time either: the last one is the outage's.
+    kept = re.findall(r"^lt[0-9a-f]{30}$", said, re.M)[-1]
     assert re.search(rf"run {kept} -> [0-9a-f]{{32}}", said), said

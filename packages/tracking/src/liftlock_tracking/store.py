@@ -36,16 +36,27 @@ def build(store_uri: str, _artifact_uri: Optional[str] = None) -> Any:
         from mlflow.exceptions import MlflowException
 
         raise MlflowException(str(problem)) from None
-    if not SWITCHES.tracing():
-        _disable_tracing()
+    _switch_tracing(runtime is not None and SWITCHES.tracing())
     return _store_class()(runtime)
 
 
-def _disable_tracing() -> None:
+# Whether tracing was disabled here: then a store that is built later may enable it again.
+_UNTRACED = threading.Event()
+
+
+def _switch_tracing(on: bool) -> None:
+    if on and not _UNTRACED.is_set():
+        return
     try:
         from mlflow import tracing
 
-        tracing.disable()
+        if on:
+            _UNTRACED.clear()
+            # It builds a store, as MLflow is doing right now, under one lock.
+            threading.Thread(target=tracing.enable, name="liftlock-tracking-enable", daemon=True).start()
+        else:
+            tracing.disable()
+            _UNTRACED.set()
     except (ImportError, AttributeError):
         pass  # a release without tracing
 
