@@ -39,7 +39,8 @@ _TRACKING = [
             "CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY @IDENTITY@, name VARCHAR(256) UNIQUE NOT NULL,"
             " lifecycle_stage VARCHAR(32))",
             "CREATE TABLE runs (run_uuid VARCHAR(32) PRIMARY KEY NOT NULL,"
-            " experiment_id INTEGER REFERENCES experiments, name VARCHAR(250), status VARCHAR(20), start_time BIGINT, lifecycle_stage VARCHAR(20))",
+            " experiment_id INTEGER REFERENCES experiments, name VARCHAR(250), status VARCHAR(20), start_time BIGINT,"
+            " lifecycle_stage VARCHAR(20))",
             "CREATE TABLE params (key VARCHAR(250) NOT NULL, value VARCHAR(500),"
             " run_uuid VARCHAR(32) NOT NULL REFERENCES runs, PRIMARY KEY (key, run_uuid))",
             "CREATE TABLE tags (key VARCHAR(250) NOT NULL, value VARCHAR(500),"
@@ -54,7 +55,7 @@ _TRACKING = [
     ),
     ("t002", ["CREATE INDEX metrics_run ON metrics (run_uuid)"]),
     (MIDDLE, ["ALTER TABLE experiments ADD COLUMN workspace VARCHAR(63) DEFAULT 'default' NOT NULL"]),
-    (NEW_HEAD, ["CREATE TABLE stub_notes (name VARCHAR(20) PRIMARY KEY)", "INSERT INTO stub_notes VALUES ('one')"]),
+    (NEW_HEAD, ["CREATE TABLE stub_notes (name VARCHAR(20) PRIMARY KEY NOT NULL)", "INSERT INTO stub_notes VALUES ('one')"]),
 ]
 _AUTH = [
     ("u001", ["CREATE TABLE users (username VARCHAR(255) PRIMARY KEY NOT NULL, password_hash VARCHAR(255))"]),
