@@ -22,7 +22,7 @@ from liftlock.report.document import Bullets, Document, Section, Table
 from liftlock.report.plan_content import PlanReport, Room, Used
 from liftlock.report.plan_document import document
 from tests.support import plans
-from tests.support.html import look
+from tests.support.pages import look
 
 SOURCES = ("1.30.1", "2.9.2", "2.22.5", "3.4.0", "3.16.1", "3.17.1")
 hostile = st.text(alphabet=st.sampled_from("ab<>&\"'`|\\*_[]#\n é"), min_size=1, max_size=12)

@@ -17,7 +17,7 @@ from liftlock.knowledge.catalogue import load
 from liftlock.model.plan import Plan
 from liftlock.report.plan_content import PlanReport
 from tests.support import plans
-from tests.support.html import look
+from tests.support.pages import look
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "examples"
 FINDING = {
