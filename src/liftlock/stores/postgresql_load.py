@@ -8,8 +8,9 @@ What was loaded is compared with the snapshot's fingerprint afterwards, so a mis
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from liftlock.model.uri import StoreUri
 from liftlock.stores import postgresql_tools as tools
 from liftlock.stores.postgresql_catalog import Table, tables
 from liftlock.stores.postgresql_connect import parameters, session
-from liftlock.stores.postgresql_database import flushed_beside
 from liftlock.stores.postgresql_inplace import run_archive
 
 _LARGE = 8 << 20  # bytes of rows from which cutting pays
@@ -31,8 +31,18 @@ _SETTINGS = {"synchronous_commit": "off", "maintenance_work_mem": "256MB", "max_
 _ENTRY = re.compile(r"^(?P<id>\d+); \d+ \d+ TABLE DATA (?P<what>.*)$")
 
 
-def load(uri: StoreUri, programs: tools.Tools, directory: Path, *, jobs: int) -> None:
-    """Run the whole archive into the empty database that `uri` names. Raises StoreError."""
+def load(
+    uri: StoreUri,
+    programs: tools.Tools,
+    directory: Path,
+    *,
+    jobs: int,
+    beside: Callable[[StoreUri], AbstractContextManager[None]],
+) -> None:
+    """Run the whole archive into the empty database that `uri` names. Raises StoreError.
+
+    `beside(uri)` is entered while indexes are built, once all rows are there.
+    """
     with session(uri) as connection:
         if _is_too_old(connection.info.server_version // 10000, programs.major):
             connection.execute("SET synchronous_commit = off")
@@ -52,7 +62,7 @@ def load(uri: StoreUri, programs: tools.Tools, directory: Path, *, jobs: int) ->
             return
         tools.read([*words, "--section=pre-data", directory], env)
         _load_rows(uri, programs, directory, listing, words[:-1], env, jobs)
-        with flushed_beside(uri):
+        with beside(uri):
             tools.read([*words, "--section=post-data", directory], env)
 
 

@@ -8,9 +8,9 @@ locked meanwhile), which commits only after the same comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -74,7 +74,7 @@ def restore(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
     elif not swap:
         raise StoreError(f"the login may not make the database {uri.database}", hint="Grant it CREATEDB.")
     if swap:
-        _beside(uri, snapshot, expected, directory, model=model, observer=observer)
+        _beside(uri, snapshot, expected, directory, model=model, present=present, observer=observer)
     elif snapshot.method == PG_DUMP:
         observer(Progress(work="restore in place"))
         load_in_place(uri, _programs(snapshot, directory), expected, directory, compare)
@@ -99,16 +99,19 @@ def _beside(
     directory: Path,
     *,
     model: str,
+    present: bool,
     observer: Observer,
 ) -> None:
     name = uri.database
     side, retired = database.beside(name, "restore"), database.beside(name, "old")
     load: Callable[[], None]
+    # A scratch database replaces none and is soon dropped again, unwritten for the most part.
+    beside = database.flushed_beside if present else _alone
     if snapshot.method == PG_DUMP:
         programs = _programs(snapshot, directory)
 
         def load() -> None:
-            load_archive(uri.with_database(side), programs, directory, jobs=JOBS)
+            load_archive(uri.with_database(side), programs, directory, jobs=JOBS, beside=beside)
     else:
 
         def load() -> None:
@@ -131,7 +134,7 @@ def _beside(
             observer(Progress(work="compare"))
             restored = uri.with_database(side)
             with (
-                database.flushed_beside(restored),
+                beside(restored),
                 session(restored) as connection,
                 snapshot_transaction(connection),
             ):
@@ -144,6 +147,11 @@ def _beside(
             raise
         with side_effect("drop replaced database"):
             database.drop(server, retired)
+
+
+@contextmanager
+def _alone(_: StoreUri) -> Iterator[None]:
+    yield
 
 
 def _copy_in(uri: StoreUri, directory: Path) -> None:
