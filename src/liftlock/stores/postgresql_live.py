@@ -6,9 +6,11 @@ Everything of ours is in the schema `liftlock` and in triggers that call functio
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from liftlock.effects import side_effect
 from liftlock.errors import StoreError
@@ -19,7 +21,7 @@ from liftlock.stores import postgresql_fence as fence
 from liftlock.stores.interface import Store
 from liftlock.stores.live import Shape
 from liftlock.stores.postgresql_apply import TAKE_ROLE, PostgresqlTarget
-from liftlock.stores.postgresql_connect import Connection, session, snapshot_transaction
+from liftlock.stores.postgresql_connect import Connection, session, snapshot_transaction, translated
 from liftlock.stores.postgresql_locks import locked, transaction
 from liftlock.stores.postgresql_obstacles import obstacles
 from liftlock.stores.postgresql_relations import Relations, read_relations, shapes
@@ -36,6 +38,8 @@ class PostgresqlLive:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._uri = store.uri
+        # One connection is kept between calls: making one takes longer than most of what a hold does with it.
+        self._idle: list[tuple[ExitStack, Connection]] = []
 
     def obstacles(self, *, applying: bool) -> tuple[str, ...]:
         """Rights, kinds of tables, read-only servers, poolers, subscriptions."""
@@ -43,7 +47,7 @@ class PostgresqlLive:
 
     def shapes(self) -> dict[str, Shape]:
         """All tables but Alembic's version tables and ours. Defaults that are not constant are left out."""
-        with session(self._uri) as connection, snapshot_transaction(connection):
+        with self._session() as connection, snapshot_transaction(connection):
             return shapes(connection, read_relations(connection))
 
     def capture(self, *, patience: float = 20.0) -> None:
@@ -52,36 +56,36 @@ class PostgresqlLive:
             return
         if found := self.obstacles(applying=False):
             raise StoreError(f"changes cannot be captured: {found[0]}")
-        with session(self._uri) as connection:
+        with self._session() as connection:
             capture.install(connection, patience)
 
     def captured(self) -> bool:
         """Whether a complete capture of the present schema is in place."""
-        with session(self._uri) as connection, snapshot_transaction(connection):
+        with self._session() as connection, snapshot_transaction(connection):
             return capture.captured(connection, read_relations(connection))
 
     def backlog(self) -> int:
         """Log entries not consumed yet; none where nothing is captured."""
-        with session(self._uri) as connection, snapshot_transaction(connection):
+        with self._session() as connection, snapshot_transaction(connection):
             return sum(count_log(connection, capture.with_log(connection, read_relations(connection))).values())
 
     @contextmanager
     def changes(self, limit: int | None = None) -> Iterator[PostgresqlView]:
         """One view of log and rows, in one REPEATABLE READ transaction."""
-        with session(self._uri) as connection, snapshot_transaction(connection):
+        with self._session() as connection, snapshot_transaction(connection):
             yield self._view(connection, read_relations(connection), limit)
 
     @contextmanager
     def look(self) -> Iterator[PostgresqlView]:
         """One view of rows and log, whatever became of the schema."""
-        with session(self._uri) as connection, snapshot_transaction(connection):
+        with self._session() as connection, snapshot_transaction(connection):
             connection.execute(READ_BY_KEY)
             relations = read_relations(connection)
             yield read_log(connection, self._uri, relations, capture.with_log(connection, relations))
 
     def consume(self, token: Token) -> None:
         """Delete exactly these entries. One that was moved meanwhile (VACUUM FULL) stays, and is applied again."""
-        with session(self._uri) as connection:
+        with self._session() as connection:
             with side_effect("consume log"), transaction(connection):
                 # Entries are found by their place, never by reading the log.
                 connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
@@ -102,7 +106,7 @@ class PostgresqlLive:
     def fence(self, label: str, *, seconds: float, patience: float) -> Iterator[PostgresqlView]:
         """Lock all tables against writers, put the fence up and read the rest of the log, in one transaction."""
         with (
-            session(self._uri) as connection,
+            self._session() as connection,
             side_effect("fence"),
             self._writers_locked_out(connection, patience) as relations,
         ):
@@ -113,7 +117,7 @@ class PostgresqlLive:
 
     def fence_for_good(self, label: str) -> None:
         """Replace the fence's end; where it has fallen, writers are locked out first as by `fence`."""
-        with session(self._uri) as connection:
+        with self._session() as connection:
             if self._stands(connection):
                 with side_effect("fence for good"), transaction(connection):
                     unbroken = fence.fence_until(connection) is not None
@@ -125,20 +129,20 @@ class PostgresqlLive:
 
     def unfence(self) -> None:
         """Let everybody write. The triggers stay, without effect, until `release`: nobody waits for this."""
-        with session(self._uri) as connection:
+        with self._session() as connection:
             if capture.has_schema(connection):
                 with side_effect("unfence"), transaction(connection):
                     fence.set_fence(connection, "", fence.DOWN)
 
     def fenced(self) -> bool:
         """Whether a fence stands now, on all tables."""
-        with session(self._uri) as connection:
+        with self._session() as connection:
             return self._stands(connection)
 
     @contextmanager
     def applying(self) -> Iterator[PostgresqlTarget]:
         """A transaction in replica role."""
-        with session(self._uri) as connection, side_effect("apply rows"), transaction(connection):
+        with self._session() as connection, side_effect("apply rows"), transaction(connection):
             connection.execute(TAKE_ROLE)
             connection.execute(READ_BY_KEY)
             yield PostgresqlTarget(connection, self._uri, read_relations(connection))
@@ -149,12 +153,12 @@ class PostgresqlLive:
 
     def sequences(self) -> dict[str, int]:
         """Sequence (`schema.name`) -> the last value given out; those that never gave one are left out."""
-        with session(self._uri) as connection, snapshot_transaction(connection):
+        with self._session() as connection, snapshot_transaction(connection):
             return {name: last for name, (last, called) in catalog.sequences(connection).items() if called}
 
     def advance(self, values: Mapping[str, int]) -> None:
         """Move sequences forward, never back."""
-        with session(self._uri) as connection, side_effect("advance sequences"):
+        with self._session() as connection, side_effect("advance sequences"):
             for name, (last, called) in catalog.sequences(connection).items():
                 if name in values and (values[name] > last or (not called and values[name] == last)):
                     connection.execute("SELECT pg_catalog.setval(%s::regclass, %s, true)", (name, values[name]))
@@ -162,8 +166,38 @@ class PostgresqlLive:
     def release(self) -> None:
         """Let writers through at once, then remove everything in short tries."""
         self.unfence()
-        with session(self._uri) as connection:
+        with self._session() as connection:
             capture.remove(connection, _PATIENCE)
+
+    @contextmanager
+    def _session(self) -> Iterator[Connection]:
+        """A session with settled settings, kept for the next call unless this one failed."""
+        stack, connection = self._kept() or self._opened()
+        try:
+            with translated(self._uri):
+                yield connection
+        except BaseException:
+            stack.close()
+            raise
+        if self._idle or connection.info.transaction_status is not TransactionStatus.IDLE:
+            stack.close()
+        else:
+            self._idle.append((stack, connection))
+
+    def _kept(self) -> tuple[ExitStack, Connection] | None:
+        while self._idle:
+            stack, connection = self._idle.pop()
+            try:
+                connection.execute("SELECT 1")
+            except psycopg.Error:  # the server went away meanwhile
+                stack.close()
+                continue
+            return stack, connection
+        return None
+
+    def _opened(self) -> tuple[ExitStack, Connection]:
+        stack = ExitStack()
+        return stack, stack.enter_context(session(self._uri))
 
     def _view(self, connection: Connection, relations: Relations, limit: int | None) -> PostgresqlView:
         if not capture.captured(connection, relations):
