@@ -103,7 +103,7 @@ def _catch_up(found: Live, change: str, name: str) -> float:
         seconds, used = time.perf_counter() - began, time.process_time() - cpu
         wrong = equal(found.store, green)
         print(
-            f"  {name:<44} {keys / seconds:>8,.0f} keys/s   ({keys:,} keys, {used / seconds:.2f} of the time our CPU, "
+            f"  {name:<44} {keys / seconds:>8,.0f} keys/s   ({keys:,} keys; {keys / used:,.0f} in a second of our CPU, "
             f"longest epoch {longest:.2f} s{', NOT EQUAL: ' + ', '.join(wrong) if wrong else ''})"
         )
         return 0.0 if wrong else keys / seconds

@@ -61,8 +61,7 @@ class SqliteTarget:
     def delete(self, table: str, columns: Sequence[str], values: Iterable[Key]) -> int:
         """Delete the rows whose `columns` have one of these combinations of values; how many."""
         with errors(self.path):
-            sql = f"DELETE FROM {quote(table)} WHERE {_same(columns)}"
-            return self.connection.executemany(sql, dict.fromkeys(values)).rowcount
+            return delete_with(self.connection, _known(self.shapes, table), columns, values)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Insert rows; where one is refused, the transaction can only be given up."""
@@ -106,21 +105,45 @@ def rows_with(connection: sqlite3.Connection, shape: Shape, columns: Sequence[st
     """The rows of a table whose `columns` have one of these combinations of values; NULL equals NULL."""
     wanted = list(dict.fromkeys(values))
     if len(wanted) > _FEW:
-        return _joined(connection, shape, columns, wanted)
+        stored = ", ".join(f"r.{quote(column)}" for column in shape.columns)
+        return connection.execute(f"SELECT {stored} FROM {_joined(connection, shape, columns, wanted)}").fetchall()
     sql = f"{_select(shape)} WHERE {_same(columns)}"
     return [row for key in wanted for row in connection.execute(sql, key)]
 
 
-def _joined(connection: sqlite3.Connection, shape: Shape, columns: Sequence[str], wanted: Sequence[Key]) -> list[Row]:
-    name = f"temp.{schema.LASTING}wanted_{len(columns)}"
+def delete_with(connection: sqlite3.Connection, shape: Shape, columns: Sequence[str], values: Iterable[Key]) -> int:
+    """Delete the rows whose `columns` have one of these combinations of values, NULL equal to NULL; how many."""
+    wanted = list(dict.fromkeys(values))
+    table = quote(shape.name)
+    if len(wanted) <= _FEW or not _has_rowid(connection, shape):
+        return connection.executemany(f"DELETE FROM {table} WHERE {_same(columns)}", wanted).rowcount
+    # Found first and deleted in the order of the table, rows take half the time they take one by one.
+    joined = _joined(connection, shape, columns, wanted)
+    return connection.execute(f"DELETE FROM {table} WHERE _rowid_ IN (SELECT r._rowid_ FROM {joined})").rowcount
+
+
+def _joined(connection: sqlite3.Connection, shape: Shape, columns: Sequence[str], wanted: Sequence[Key]) -> str:
+    """Put the values into a temporary table; what to select the rows `r` from that have them."""
+    name = f"{schema.LASTING}wanted_{len(columns)}"
     names = [f"k{n}" for n in range(len(columns))]
-    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name.removeprefix('temp.')} ({', '.join(names)})")
-    connection.execute(f"DELETE FROM {name}")
-    connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(names))})", wanted)
+    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name} ({', '.join(names)})")
+    connection.execute(f"DELETE FROM temp.{name}")
+    connection.executemany(f"INSERT INTO temp.{name} VALUES ({', '.join('?' * len(names))})", wanted)
     same = " AND ".join(f"r.{quote(column)} IS w.{k} COLLATE BINARY" for column, k in zip(columns, names, strict=True))
-    stored = ", ".join(f"r.{quote(column)}" for column in shape.columns)
     # CROSS keeps the order: the values outside, a look into the table's index for each.
-    return connection.execute(f"SELECT {stored} FROM {name} w CROSS JOIN {quote(shape.name)} r ON {same}").fetchall()
+    return f"temp.{name} w CROSS JOIN {quote(shape.name)} r ON {same}"
+
+
+def _has_rowid(connection: sqlite3.Connection, shape: Shape) -> bool:
+    if "_rowid_" in map(str.lower, shape.columns):
+        return False  # a column of that name, which need not be unique
+    try:
+        connection.execute(f"SELECT _rowid_ FROM {quote(shape.name)} LIMIT 0")
+    except sqlite3.OperationalError as error:
+        if "no such column" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _known(shapes: Mapping[str, Shape], table: str) -> Shape:

@@ -398,6 +398,22 @@ def test_a_name_that_differs_in_case_only_is_another_value(store: Store) -> None
         assert view.rows("folding", ("k",), view.changed["folding"]) == [("a", 1)]
 
 
+@pytest.mark.parametrize(
+    "definition",
+    ["k TEXT NOT NULL PRIMARY KEY, v) WITHOUT ROWID", "k TEXT PRIMARY KEY, _ROWID_)", "k TEXT, v)"],
+)
+def test_many_rows_are_deleted_whatever_numbers_them(store: Store, definition: str) -> None:
+    _execute(store, f"CREATE TABLE numbered ({definition}")
+    numbers = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 60)"
+    _execute(store, f"INSERT INTO numbered {numbers} SELECT 'k' || i, i % 2 FROM n")
+    live = SqliteLive(store)
+    (_, other) = live.shapes()["numbered"].columns
+    with live.applying() as target:
+        assert target.delete("numbered", ("k",), [(f"k{n}",) for n in range(0, 40, 2)]) == 19
+        assert target.delete("numbered", (other,), [(0,)]) == 11
+        assert len(target.rows("numbered", (other,), [(n,) for n in range(20)])) == 30
+
+
 def test_a_fence_says_its_label_as_it_is(store: Store) -> None:
     live = SqliteLive(store)
     live.fence_for_good('it\'s over; "see" -- there')
