@@ -65,6 +65,9 @@ def command(words):
 def endpoint(line):
     from mlflow.server.handlers import get_endpoints
     method, path = line.split(" ")
+    if "/permissions/" in path:  # of the basic-auth application
+        assert path in vars(importlib.import_module("mlflow.server.auth.routes")).values(), path
+        return
     assert any(each[0].replace("<", "{") == path and method in each[2] for each in get_endpoints()), line
 
 def one(kind, path, name):
