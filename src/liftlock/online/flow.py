@@ -113,3 +113,5 @@ class Flow:
                     f"the {self.role.value} database does not hold what was written to it: {wrong[0]}{more}",
                     hint="Nothing was cut over. Please report this with the run's journal.",
                 )
+        if replacement.sequences:  # ids that the migrations gave out in a scratch database
+            self.sink.advance(replacement.sequences)
