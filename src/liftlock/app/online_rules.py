@@ -71,9 +71,10 @@ class Rulebook:
         return self._back[role]
 
     def close(self) -> None:
-        """Drop scratch databases."""
-        for each in self._scratch.values():
-            each.close()
+        """Drop scratch databases, also those of a process that was killed."""
+        for role, store in self._blue.items():
+            made = self._scratch.get(role) or scratch(store, self._name, None, {}, {})
+            made.close()
         self._scratch.clear()
         self._made.clear()
         self._back.clear()

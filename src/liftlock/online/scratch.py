@@ -68,7 +68,7 @@ class SqliteScratch:
     """Scratch files for a SQLite blue. `name` tells upgrades of the same database apart and is the same on a resume."""
 
     def __init__(
-        self, blue: Store, name: str, worker: WarmWorker, shapes: Mapping[str, Shape], targets: Mapping[str, Shape],
+        self, blue: Store, name: str, worker: WarmWorker | None, shapes: Mapping[str, Shape], targets: Mapping[str, Shape],
         *, directory: Path | None = None,
     ) -> None:  # fmt: skip
         assert blue.uri.engine is Engine.SQLITE
@@ -112,6 +112,7 @@ class SqliteScratch:
             try:
                 with closing(connect(self._file, mode="rw")) as target:
                     self._fill(target, rows)
+                assert self._worker is not None, "made for closing only"
                 self._worker.migrate(self._blue.uri.with_database(str(self._file)), self._blue.role, timeout=_TIMEOUT)
                 with closing(connect(self._file)) as source:
                     return Migrated({table: self._read(source, table) for table in tables})
@@ -151,7 +152,12 @@ class PostgresqlScratch:
     """Scratch databases on blue's server, for its login: a template and one copy of it, made ahead by `prepare`."""
 
     def __init__(
-        self, blue: Store, name: str, worker: WarmWorker, shapes: Mapping[str, Shape], targets: Mapping[str, Shape]
+        self,
+        blue: Store,
+        name: str,
+        worker: WarmWorker | None,
+        shapes: Mapping[str, Shape],
+        targets: Mapping[str, Shape],
     ) -> None:
         assert blue.uri.engine is Engine.POSTGRESQL
         self._blue, self._worker, self._shapes, self._targets = blue, worker, shapes, targets
@@ -186,6 +192,7 @@ class PostgresqlScratch:
                 if values:
                     target.insert(table, self._shapes[table].columns, values)
         with side_effect("migrate scratch"):
+            assert self._worker is not None, "made for closing only"
             self._worker.migrate(_careless(self._copy.uri), self._blue.role, timeout=_TIMEOUT)
         with scratch.look() as view:
             found = {table: view.after(table, None, _ALL) for table in tables}
@@ -228,11 +235,12 @@ def _careless(uri: StoreUri) -> StoreUri:
 
 
 def scratch(
-    blue: Store, name: str, worker: WarmWorker, shapes: Mapping[str, Shape], targets: Mapping[str, Shape]
+    blue: Store, name: str, worker: WarmWorker | None, shapes: Mapping[str, Shape], targets: Mapping[str, Shape]
 ) -> Scratch:  # fmt: skip
     """The scratch for blue's engine; `shapes` are blue's, `targets` green's. Nothing is made yet.
 
-    `name` (letters, digits, -) tells upgrades of one database apart and is the same on a resume.
+    `name` (letters, digits, -) tells upgrades of one database apart and is the same on a resume. Without a `worker` it can
+    only be closed: that removes what a killed process left.
     """
     if blue.uri.engine is Engine.SQLITE:
         return SqliteScratch(blue, name, worker, shapes, targets)
