@@ -68,8 +68,8 @@ class SqliteScratch:
     """Scratch files for a SQLite blue. `name` tells upgrades of the same database apart and is the same on a resume."""
 
     def __init__(
-        self, blue: Store, name: str, worker: WarmWorker | None, shapes: Mapping[str, Shape], targets: Mapping[str, Shape],
-        *, directory: Path | None = None,
+        self, blue: Store, name: str, worker: WarmWorker | None, shapes: Mapping[str, Shape],
+        targets: Mapping[str, Shape], *, directory: Path | None = None,
     ) -> None:  # fmt: skip
         assert blue.uri.engine is Engine.SQLITE
         self._blue, self._worker, self._shapes, self._targets = blue, worker, shapes, targets
@@ -239,8 +239,8 @@ def scratch(
 ) -> Scratch:  # fmt: skip
     """The scratch for blue's engine; `shapes` are blue's, `targets` green's. Nothing is made yet.
 
-    `name` (letters, digits, -) tells upgrades of one database apart and is the same on a resume. Without a `worker` it can
-    only be closed: that removes what a killed process left.
+    `name` (letters, digits, -) tells upgrades of one database apart and is the same on a resume. Without a `worker` it
+    can only be closed: that removes what a killed process left.
     """
     if blue.uri.engine is Engine.SQLITE:
         return SqliteScratch(blue, name, worker, shapes, targets)
