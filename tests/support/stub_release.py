@@ -55,7 +55,10 @@ _TRACKING = [
     ),
     ("t002", ["CREATE INDEX metrics_run ON metrics (run_uuid)"]),
     (MIDDLE, ["ALTER TABLE experiments ADD COLUMN workspace VARCHAR(63) DEFAULT 'default' NOT NULL"]),
-    (NEW_HEAD, ["CREATE TABLE stub_notes (name VARCHAR(20) PRIMARY KEY NOT NULL)", "INSERT INTO stub_notes VALUES ('one')"]),
+    (
+        NEW_HEAD,
+        ["CREATE TABLE stub_notes (name VARCHAR(20) PRIMARY KEY NOT NULL)", "INSERT INTO stub_notes VALUES ('one')"],
+    ),
 ]
 _AUTH = [
     ("u001", ["CREATE TABLE users (username VARCHAR(255) PRIMARY KEY NOT NULL, password_hash VARCHAR(255))"]),
