@@ -78,10 +78,11 @@ def at_work(directory: Path) -> Iterator[tuple[Deployment, Writer]]:
 
 def there_once(deployment: Deployment, writer: Writer) -> None:
     """Every acknowledged write is in the live database, once; none failed for good but by a fence that fell later."""
+    acknowledged = list(writer.acknowledged)  # before the rows are read: it goes on growing
     store = Workspace.open(deployment.config).stores[Role.TRACKING]
     found = Counter(row["key"] for row in store.rows("SELECT key FROM tags WHERE run_uuid = 'r1'"))
-    lost = [key for key in writer.acknowledged if found[key] != 1]
-    assert len(writer.acknowledged) > 20 and not lost, (lost, writer.failed[:3])
+    lost = [key for key in acknowledged if found[key] != 1]
+    assert len(acknowledged) > 20 and not lost, (lost, writer.failed[:3])
 
 
 def goes_on(writer: Writer, *, seconds: float = 30) -> None:
