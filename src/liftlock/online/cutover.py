@@ -77,6 +77,8 @@ class CutOver:
         given_up: list[str] = []
         deadline = clock.monotonic() + self.limits.lease + 1.0
         while True:
+            for flow in self.flows:
+                flow.rules.prepare()
             try:
                 held = self._attempt(given_up)
             except (GateError, StoreError) as error:

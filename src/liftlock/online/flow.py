@@ -19,6 +19,10 @@ from liftlock.stores.live import Live, Target, View
 class Rules(Protocol):
     """How rows of the source's schema look in the sink's: `Translator` forward, `Reverse` on the way back."""
 
+    def prepare(self) -> None:
+        """Do ahead what can be done ahead of a hold. Idempotent."""
+        ...
+
     def read(self, view: View, *, everything: bool = False) -> Any:
         """Everything that the changed keys of a view need, read in that view; with `everything` whatever changed."""
         ...

@@ -91,6 +91,9 @@ class Reverse:
         self._order = parents_first(blue)
         self._layouts = {name: layout(shape.columns, shape.key) for name, shape in blue.items()}
 
+    def prepare(self) -> None:
+        """Nothing: no row goes through migrations on the way back."""
+
     def read(self, view: View, *, everything: bool = False) -> Back:
         """All that green's changed keys need, read in that view. `everything` is for databases translated whole."""
         if self.translation.whole:

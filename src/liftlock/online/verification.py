@@ -14,6 +14,7 @@ from liftlock.errors import StoreError
 from liftlock.model.codec import Value
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.uri import Engine
+from liftlock.online.aligned import EVERYTHING
 from liftlock.online.control import Control, Stand
 from liftlock.online.converge import Pace, converge, wait_while_paused
 from liftlock.online.flow import Flow, Rules
@@ -100,8 +101,7 @@ class _Walk:
             self._between(name)
             began = clock.monotonic()
             with self._flow.source.look() as view:
-                stretch = self._rules.part(view, name, after, self._limit)
-                busy = name in view.whole or (name == "everything" and bool(view.changed or view.whole))
+                stretch, busy = self._stretch(view, name, after)
             self._learn(clock.monotonic() - began)
             if busy:
                 tries += 1
@@ -120,6 +120,17 @@ class _Walk:
             if stretch.last is None:
                 return
             after = stretch.last
+
+    def _stretch(self, view: View, name: str, after: Any) -> tuple[Any, bool]:
+        """The next stretch, and whether its tables may have changed whole, so that it says nothing."""
+        if name in view.whole or (name == EVERYTHING and (view.changed or view.whole)):
+            return None, True
+        try:
+            return self._rules.part(view, name, after, self._limit), False
+        except StoreError as error:
+            if not error.retryable:
+                raise
+            return None, True
 
     def unrooted(self, family: str) -> None:
         """Rows that no stretch can see."""
