@@ -19,7 +19,9 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from liftlock.app.upgrade import require_closed_window
 from liftlock.app.workspace import Workspace
+from liftlock.errors import Refused
 from liftlock.model.deployment import Role
 from liftlock.stores.opening import live
 from tests.support.deployment import Deployment
@@ -130,8 +132,11 @@ def test_aborted_then_upgraded_then_finalized_nothing_is_left(tmp_path: Path) ->
         assert store.schema_dump() == before
         assert not writer.failed
         deployment.ok(*UPGRADE)
+        with pytest.raises(Refused, match="the way back of upgrade-.* is still open"):
+            require_closed_window(Workspace.open(deployment.config))
         goes_on(writer)
         deployment.ok("finalize", "--yes")
+        require_closed_window(Workspace.open(deployment.config))
         goes_on(writer)
         workspace = Workspace.open(deployment.config)
         assert not live(workspace.stores[Role.TRACKING]).captured()

@@ -54,6 +54,7 @@ def upgrade(
     with workspace.lock(f"upgrade to MLflow {plan.jump.target}") as owner:
         workspace.journal.verify()
         workspace.require_no_run()
+        require_closed_window(workspace)
         deployment = workspace.deployment()
         require_unchanged(plan, deployment)
         server = workspace.server()
@@ -102,6 +103,16 @@ def abort(workspace: Workspace, *, observer: Observer = silent) -> Summary:
         if state.kind is RunKind.REHEARSAL:
             return _clean_rehearsal(workspace, executor, state)
         return _put_back(workspace, executor, state, "aborted by the operator", observer)
+
+
+def require_closed_window(workspace: Workspace) -> None:
+    """Raise Refused while an online upgrade can still be rolled back: its databases are captured for that."""
+    state = last_upgrade(workspace)
+    if state is not None and "online" in state.payload:
+        raise Refused(
+            f"the way back of {state.id} is still open",
+            hint="End it with `liftlock finalize`, or go back with `liftlock rollback`.",
+        )
 
 
 def last_upgrade(workspace: Workspace) -> RunState | None:
