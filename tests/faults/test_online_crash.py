@@ -132,7 +132,7 @@ def test_aborted_then_upgraded_then_finalized_nothing_is_left(tmp_path: Path) ->
         assert store.schema_dump() == before
         assert not writer.failed
         deployment.ok(*UPGRADE)
-        with pytest.raises(Refused, match="the way back of upgrade-.* is still open"):
+        with pytest.raises(Refused, match=r"the way back of upgrade-.* is still open"):
             require_closed_window(Workspace.open(deployment.config))
         goes_on(writer)
         deployment.ok("finalize", "--yes")
