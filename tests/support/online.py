@@ -20,7 +20,7 @@ from liftlock.stores.opening import live, open_store
 from tests.support.gate import GateProcess, Recorder, running
 from tests.support.sqlite import make_database
 
-QUICK = Limits(drain=0.5, patience=0.3, hold=2.0, fence=2.0, lease=1.0, tries=2, pause=0.05)
+QUICK = Limits(drain=0.5, patience=0.3, hold=1.5, fence=1.8, lease=2.3, tries=2, pause=0.05)
 
 
 @dataclass

@@ -4,7 +4,7 @@ hold writes at the gate -> wait until none is in flight -> fence the source (I9)
 what is left of its log -> apply it, read it back, move the sequences, open the sink if it was fenced ->
 compare-and-set at the gate: the one commit point. Before it, whatever goes wrong takes the fence away and then lets
 the gate go, to the old side. After it, the fence is made to last. If we die in between, the gate's lease runs out and
-so does the fence, by their own clocks.
+so does the fence, by their own clocks, the fence first.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from liftlock import clock
 from liftlock.errors import NeedsPerson, StoreError
@@ -29,14 +31,16 @@ from liftlock.online.flow import Flow
 
 class Limits(Value, frozen=True):
     """Seconds: for writes in flight to end, for locks, of the whole hold before the switch, until the fence falls by
-    itself, of the gate's lease; and how often a cut-over is tried, with a growing pause. The hold ends well before the
-    fence does.
+    itself, of the gate's lease; and how often a cut-over is tried, with a growing pause.
+
+    hold < fence < lease, by more than the heartbeat's 0.25 s: while we may still switch, the fence stands; when we
+    died, it has fallen before the gate lets anybody go on to the database it stood in.
     """
 
     drain: float = 3.0
     patience: float = 1.0
     hold: float = 4.0
-    fence: float = 12.0
+    fence: float = 4.5
     lease: float = 5.0
     tries: int = 6
     pause: float = 0.5
@@ -52,6 +56,7 @@ class Held(Value, frozen=True):
     keys: int
     attempts: int
     given_up: tuple[str, ...] = ()
+    late: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,19 @@ class CutOver:
                 converge(self.flows, pace, control)
                 continue
             self.settle()
-            return held
+            return self._with_late(held)
 
     def settle(self) -> None:
         """After the switch: nobody writes to the old side again, whatever happens to us. Idempotent."""
         for flow in self.flows:
             flow.source.fence_for_good(self.label)
+
+    def _with_late(self, held: Held) -> Held:
+        """If we slept between our last look and the switch for so long that the fence had fallen, a writer that
+        bypasses the gate may have written to the old side: such keys were logged, and are brought over now.
+        """
+        late = sum(flow.epoch(None).keys for flow in self.flows if flow.source.backlog())
+        return msgspec.structs.replace(held, late=late) if late else held
 
     def withdraw(self) -> None:
         """Before the switch: take away a fence that a killed attempt left. Idempotent."""
