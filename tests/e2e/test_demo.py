@@ -35,7 +35,7 @@ def test_demo_on_sqlite_holds_and_leaves_nothing(tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     lines = {line["stage"]: line for line in report["lines"]}
     assert all(line["ok"] for line in report["lines"])
-    assert "databases equal to before the upgrade" in lines
+    assert {"requests failed", "writes lost", "writes doubled"} <= lines.keys()
     assert not list(tmp_path.glob("liftlock-demo-*"))
     here = str(tmp_path)
     assert not [

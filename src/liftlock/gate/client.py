@@ -12,6 +12,7 @@ import msgspec
 
 from liftlock import clock
 from liftlock.effects import side_effect
+from liftlock.gate.address import fitting
 from liftlock.gate.model import Address, Counts, GateError, Stale, State
 from liftlock.gate.protocol import Reply, Request
 from liftlock.model.codec import from_json, to_json
@@ -131,7 +132,8 @@ class GateClient:
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(self._timeout)
             try:
-                sock.connect(str(self._path))
+                with fitting(self._path) as name:
+                    sock.connect(name)
             except BaseException:
                 sock.close()
                 raise

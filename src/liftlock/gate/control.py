@@ -11,6 +11,7 @@ import struct
 import msgspec
 
 from liftlock.files import PRIVATE_FILE
+from liftlock.gate.address import fitting
 from liftlock.gate.core import Gate
 from liftlock.gate.model import Address, GateError
 from liftlock.gate.protocol import MAX_LINE, Reply, Request
@@ -34,7 +35,8 @@ class Control:
         path = self._gate.settings.socket
         path.unlink(missing_ok=True)
         sock = socket.socket(socket.AF_UNIX)
-        sock.bind(str(path))  # nobody can connect before `listen`, so the narrower rights come in time
+        with fitting(path) as name:
+            sock.bind(name)  # nobody can connect before `listen`, so the narrower rights come in time
         path.chmod(PRIVATE_FILE)
         self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MAX_LINE)
 
