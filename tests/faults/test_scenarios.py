@@ -425,7 +425,7 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("size", ["40k", "80k", "120k"])
+@pytest.mark.parametrize("size", ["40k", "80k"])
 def test_full_disk_under_the_backups(deployment: Deployment, size: str) -> None:
     before, config = deployment.fingerprint(), deployment.config.read_text()
     with small_disk(deployment.backups, size):

@@ -68,7 +68,7 @@ def copy_database(source: Path, target: Path, *, observer: Observer = silent, ke
 
 def _cleaned(target: Path) -> bool:
     """Whether there was something of an online upgrade in the copy; it stays in the source only."""
-    with reading(target) as connection:
+    with reading(target, immutable=True) as connection:  # nobody else has it, and no file may stay beside it
         if not schema.ours(connection):
             return False
     with writing(target) as connection:
