@@ -81,7 +81,8 @@ def test_environments_are_proven_and_come_from_the_cache() -> None:
             environments().at(built.python),
         )
         # The same one; its proof may have grown meanwhile, for other callers.
-        assert {(each.python, each.lock) for each in again if each} == {(built.python, built.lock)} and None not in again
+        found = {(each.python, each.lock) if each else None for each in again}
+        assert found == {(built.python, built.lock)}
         assert time.monotonic() - started < 1
 
 
