@@ -14,6 +14,7 @@ from tests.support.releases import newest, tools
 
 
 @pytest.mark.release
+@pytest.mark.soak  # `make demo` takes users and permissions there and back by default
 def test_users_and_permissions_there_and_back(tmp_path: Path) -> None:
     target = newest()
     blue = sqlite_store(tmp_path / "auth.db", Role.AUTH)

@@ -51,6 +51,8 @@ CHANGED: dict[str, set[str]] = {
     "3.16.1": {"trace_tags", "trace_request_metadata", "trace_metrics", "span_metrics"},
 }
 
+# The two in `make soak` have their release on the other engine here, and their engine with other releases.
+SOAK = {("3.4.0", "sqlite"), ("2.9.2", "postgresql")}
 CASES = [
     Case("2.9.2", "sqlite", auth=True, rehearsed=True),
     Case("2.22.5", "sqlite"),
@@ -64,7 +66,10 @@ CASES = [
 
 
 def marked(case: Case) -> object:
-    return pytest.param(case, id=str(case), marks=pytest.mark.xdist_group(f"upgrade-{case.engine}"))
+    marks = [pytest.mark.xdist_group(f"upgrade-{case.engine}")]
+    if (case.source, case.engine) in SOAK:
+        marks.append(pytest.mark.soak)
+    return pytest.param(case, id=str(case), marks=marks)
 
 
 @pytest.mark.release
