@@ -425,6 +425,14 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+def test_a_moment_to_cut_over_without_a_gate_is_a_wrong_request(deployment: Deployment) -> None:
+    before, config = deployment.fingerprint(), deployment.config.read_text()
+    done = deployment.liftlock(*UPGRADE, "--cut-over", "manual")
+    assert done.returncode == 2, done.stderr
+    assert "this upgrade is standard" in done.stderr and "no gate stands in front" in done.stderr
+    as_it_was(deployment, before, config)
+
+
 @pytest.mark.parametrize("size", ["40k", "80k"])
 def test_full_disk_under_the_backups(deployment: Deployment, size: str) -> None:
     before, config = deployment.fingerprint(), deployment.config.read_text()

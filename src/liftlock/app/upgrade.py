@@ -17,12 +17,12 @@ from liftlock.describe import config as configuration
 from liftlock.describe.config import Config
 from liftlock.engine.executor import Executor
 from liftlock.engine.interface import Payload, Step
-from liftlock.errors import NeedsPerson, Refused
+from liftlock.errors import NeedsPerson, Refused, UsageError
 from liftlock.model.codec import Value, from_builtins, from_json, to_builtins, to_json
 from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
 from liftlock.model.plan import Plan, Strategy
 from liftlock.model.progress import Observer, silent
-from liftlock.online.control import When
+from liftlock.online.control import Moment, When
 from liftlock.releases.tools import ReleaseTools
 from liftlock.runtimes.interface import Handle
 from liftlock.steps.sides import Sides
@@ -290,6 +290,12 @@ def _to_roll_back(workspace: Workspace) -> RunState:
 
 def _chosen(workspace: Workspace, plan: Plan, when: When | None, load: float) -> Payload:
     if plan.strategy is not Strategy.ONLINE:
+        if when is not None and when.moment is not Moment.AUTO:
+            why = plan.not_offered.get(Strategy.ONLINE.value, "another strategy was asked for")
+            raise UsageError(
+                f"a moment to cut over was named, but this upgrade is {plan.strategy.value}",
+                hint=f"Why not online: {why}",
+            )
         return {}
     return {"online": to_builtins(online.Settings.choose(workspace.config, when or When(), load))}
 
