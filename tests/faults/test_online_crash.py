@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -143,6 +144,36 @@ def test_aborted_then_upgraded_then_finalized_nothing_is_left(tmp_path: Path) ->
         assert not store.exists()
         there_once(deployment, writer)
         assert not writer.failed
+
+
+def test_steered_from_another_terminal_and_ended_with_ctrl_c(tmp_path: Path) -> None:
+    """It waits to be told, says where it is, rests, goes on, cuts over on a word; interrupted, it puts all back."""
+    with at_work(tmp_path) as (deployment, writer):
+        for ending in ("interrupt", "cut-over"):
+            child = deployment.spawn(*UPGRADE, "--cut-over", "manual")
+            seen = phase(deployment, "waiting to cut over")
+            assert {each["role"] for each in seen["processes"]} >= {"server", "new server", "gate", "upgrade"}
+            deployment.ok("pause")
+            phase(deployment, "waiting to cut over (paused)")
+            deployment.ok("resume")
+            phase(deployment, "waiting to cut over")
+            child.send_signal(signal.SIGINT) if ending == "interrupt" else deployment.ok("cut-over")
+            _, said = child.communicate(timeout=60)
+            assert child.returncode == (4 if ending == "interrupt" else 0), said
+            goes_on(writer)
+            tidy(deployment, old=ending == "interrupt")
+        there_once(deployment, writer)
+        assert not writer.failed
+
+
+def phase(deployment: Deployment, wanted: str) -> dict[str, Any]:
+    """`status --json` once the upgrade is in this phase."""
+    deadline = time.monotonic() + 60
+    while True:
+        found: dict[str, Any] = json.loads(deployment.ok("status", "--json"))
+        if (found["stand"] or {}).get("phase") == wanted:
+            return found
+        assert time.monotonic() < deadline, found["stand"]
 
 
 @pytest.mark.soak
