@@ -85,7 +85,7 @@ class CutOver:
             for flow in self.flows:
                 flow.rules.prepare()
             try:
-                held = self._attempt(given_up)
+                clean, held = self._attempt(given_up)
             except (GateError, StoreError) as error:
                 code = error.code if isinstance(error, GateError) else ""
                 if code == "held" and clock.monotonic() < deadline:
@@ -99,7 +99,7 @@ class CutOver:
                 converge(self.flows, pace, control)
                 continue
             self.settle()
-            return self._with_late(held)
+            return self._with_late(held) if clean else held
 
     def settle(self) -> None:
         """After the switch: nobody writes to the old side again, whatever happens to us. Idempotent."""
@@ -118,7 +118,8 @@ class CutOver:
         for flow in self.flows:
             flow.source.unfence()
 
-    def _attempt(self, given_up: list[str]) -> Held:
+    def _attempt(self, given_up: list[str]) -> tuple[bool, Held]:
+        """The hold, and whether the log it ended with was consumed: only then is what is left in it late."""
         with GateClient(self.gate) as client:
             generation = client.status().state.generation
             began = clock.monotonic()
@@ -133,10 +134,13 @@ class CutOver:
                     self._let_go(closed)
                     raise
                 ended = clock.monotonic()
-        for flow, token in zip(self.flows, tokens, strict=True):
-            with contextlib.suppress(StoreError):  # applied twice does no harm
+        try:
+            for flow, token in zip(self.flows, tokens, strict=True):
                 flow.source.consume(token)
-        return Held(
+            clean = True
+        except StoreError:
+            clean = False
+        return clean, Held(
             hold=round(ended - began, 4),
             drained=round(drained - began, 4),
             fenced=round(fenced - drained, 4),
