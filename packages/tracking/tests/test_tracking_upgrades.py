@@ -47,6 +47,8 @@ def test_killed_restarted_and_upgraded_by_liftlock_under_two_applications(
         running = made.workspace.server()
         assert running is not None
         kill_group(running.pid)
+        while made.workspace.server() is not None:
+            time.sleep(0.05)
         server.start(made.workspace)
         plan = make_plan(made.workspace, new)
         assert plan.strategy is Strategy.STANDARD

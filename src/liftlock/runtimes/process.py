@@ -28,6 +28,8 @@ _Members = Callable[[], dict[int, psutil.Process]]
 
 RECORD = "server.json"
 _POLL = 0.2
+_DYING = 5.0
+"""How long a port may stay taken after the processes that held it were gone, in seconds."""
 _TAIL_LINES = 12
 
 
@@ -172,7 +174,7 @@ class ProcessRuntime:
         if processes:
             names = ", ".join(process_tree.describe(pid) for pid in sorted(processes))
             raise ServerError(f"could not end {names}", hint="Does another user own it? Stop it as that user.")
-        deadline = clock.monotonic() + 5.0
+        deadline = clock.monotonic() + _DYING
         while address is not None and not process_tree.port_is_free(*address):
             if clock.monotonic() > deadline:
                 raise ServerError(
@@ -202,8 +204,15 @@ class ProcessRuntime:
         self._children = [child for child in self._children if child.poll() is None]
 
     def _require_free_port(self, host: str, port: int) -> None:
+        deadline = clock.monotonic() + _DYING
         try:
-            if process_tree.port_is_free(host, port):
+            while not process_tree.port_is_free(host, port):
+                # A killed server shows no sockets any more while the kernel still closes them, so what nobody is
+                # seen to hold may be free in a moment.
+                if process_tree.listeners(port) or clock.monotonic() > deadline:
+                    break
+                clock.sleep(_POLL)
+            else:
                 return
         except OSError as error:
             raise ServerError(f"a server cannot listen on {host}:{port}: {error.strerror or error}") from error

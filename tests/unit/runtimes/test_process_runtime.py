@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,16 @@ def test_port_taken_names_the_holder_before_anything_starts(tmp_path: Path, runt
                 child.kill()
     assert not runtime.log.exists()
     assert runtime.find() is None
+
+
+def test_port_that_the_dead_still_hold_is_waited_for(tmp_path: Path, runtime: ProcessRuntime) -> None:
+    """The kernel closes the sockets of a killed server after it stopped showing them; here nobody shows any either."""
+    spec = stub_spec(tmp_path / "srv")
+    holder = socket.socket()
+    holder.bind(("127.0.0.1", spec.port))
+    holder.listen(1)  # of this very process, which is not among the listeners that are looked through
+    threading.Timer(1.0, holder.close).start()
+    assert runtime.alive(runtime.start(spec, timeout=20))
 
 
 def test_impossible_address(tmp_path: Path, runtime: ProcessRuntime) -> None:
