@@ -2,9 +2,10 @@
 
 `with side_effect("stop server"):` costs nothing in normal use. With LIFTLOCK_CRASH_AT set to
 `before:NAME` or `after:NAME` the process kills itself with SIGKILL at that point (as a power cut would); a name
-that occurs several times is told apart by its number, `after:NAME#3` (counted from 1, without one the first). And
-with LIFTLOCK_EFFECTS_LOG set to a file each name is appended to it, so that a test can enumerate
-the points of a whole upgrade before it kills at every one of them. The idea is SQLite's and pgBackRest's.
+that occurs several times is told apart by its number, `after:NAME#3` (counted from 1, without one the first). With
+LIFTLOCK_STOP_AT it stops there (SIGSTOP), for a test that does harm to others at that very point. And with
+LIFTLOCK_EFFECTS_LOG set to a file each name is appended to it, so that a test can enumerate the points of a whole
+upgrade before it kills at every one of them. The idea is SQLite's and pgBackRest's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_CRASH = "LIFTLOCK_CRASH_AT"
+_FAULTS = {"LIFTLOCK_CRASH_AT": signal.SIGKILL, "LIFTLOCK_STOP_AT": signal.SIGSTOP}
 _LOG = "LIFTLOCK_EFFECTS_LOG"
 _seen: dict[str, int] = {}
 _lock = threading.Lock()
@@ -44,6 +45,7 @@ def _record(name: str) -> None:
 
 
 def _crash(point: str, number: int) -> None:
-    wanted = os.environ.get(_CRASH)
-    if wanted is not None and wanted in (f"{point}#{number}", point if number == 1 else None):
-        os.kill(os.getpid(), signal.SIGKILL)
+    for variable, sent in _FAULTS.items():
+        wanted = os.environ.get(variable)
+        if wanted is not None and wanted in (f"{point}#{number}", point if number == 1 else None):
+            os.kill(os.getpid(), sent)

@@ -6,27 +6,22 @@ point: people can write again by themselves, `resume` ends it, and every acknowl
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 
 from liftlock.app.upgrade import require_closed_window
 from liftlock.app.workspace import Workspace
 from liftlock.errors import Refused
 from liftlock.model.deployment import Role
 from liftlock.stores.opening import live
+from tests.support.at_work import at_work, goes_on, there_once, tidy
 from tests.support.deployment import Deployment
-from tests.support.stub_release import NEW, OLD
+from tests.support.stub_release import NEW
 
 pytestmark = pytest.mark.xdist_group("online-crash")
 
@@ -34,76 +29,6 @@ UPGRADE = ("upgrade", "--to", NEW, "--strategy", "online", "--yes")
 ROLLBACK = ("rollback", "--yes")
 # The two sides of the one commit point; every other side effect in `make soak`.
 POINTS = ((UPGRADE, "before:gate switch"), (ROLLBACK, "after:gate switch"))
-
-
-@dataclass
-class Writer:
-    """Writes through the gate without a pause and remembers what it was told is done."""
-
-    url: str
-    acknowledged: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        pool = urllib3.PoolManager(retries=False, timeout=40)
-        number = 0
-        while not self.stop.is_set():
-            number += 1
-            key = f"w{number}"
-            body = json.dumps({"method": "log", "args": ["r1", "tags", [[key, "v"]]]})
-            try:
-                answer = pool.request("POST", f"{self.url}/stub", body=body)
-                done = answer.status == 200
-                said = f"{answer.status} {answer.data[:200]!r}"
-            except urllib3.exceptions.HTTPError as error:
-                done, said = False, str(error)
-            (self.acknowledged.append(key) if done else self.failed.append(f"{key}: {said}"))
-            time.sleep(0.01)
-
-
-@contextlib.contextmanager
-def at_work(directory: Path) -> Iterator[tuple[Deployment, Writer]]:
-    deployment = Deployment(directory / "d").make()
-    thread = None
-    writer = Writer(deployment.url)
-    try:
-        deployment.ok("gate", "install", "--yes")
-        thread = threading.Thread(target=writer.run)
-        thread.start()
-        yield deployment, writer
-    finally:
-        writer.stop.set()
-        if thread is not None:
-            thread.join()
-        deployment.end()
-
-
-def there_once(deployment: Deployment, writer: Writer) -> None:
-    """Every acknowledged write is in the live database, once; none failed for good but by a fence that fell later."""
-    acknowledged = list(writer.acknowledged)  # before the rows are read: it goes on growing
-    store = Workspace.open(deployment.config).stores[Role.TRACKING]
-    found = Counter(row["key"] for row in store.rows("SELECT key FROM tags WHERE run_uuid = 'r1'"))
-    lost = [key for key in acknowledged if found[key] != 1]
-    assert len(acknowledged) > 20 and not lost, (lost, writer.failed[:3])
-
-
-def goes_on(writer: Writer, *, seconds: float = 30) -> None:
-    goal, deadline = len(writer.acknowledged) + 5, time.monotonic() + seconds
-    while len(writer.acknowledged) < goal:
-        assert time.monotonic() < deadline, writer.failed[-3:]
-        time.sleep(0.05)
-
-
-def tidy(deployment: Deployment, *, old: bool) -> None:
-    """On the old side nothing of ours is left; on the new one what the way back needs."""
-    workspace = Workspace.open(deployment.config)
-    assert workspace.config.server.release == (OLD if old else NEW)
-    assert deployment.version() == (OLD if old else NEW)
-    assert workspace.journal.open_run() is None
-    green = list(deployment.directory.glob("*.liftlock-*"))
-    assert bool(green) is not old, green
-    assert live(workspace.stores[Role.TRACKING]).captured() is not old
 
 
 @pytest.mark.parametrize(("verb", "point"), POINTS, ids=[f"{verb[0]}-{point}" for verb, point in POINTS])

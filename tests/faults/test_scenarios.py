@@ -20,6 +20,7 @@ from liftlock.backup import catalog
 from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.journal import RunOutcome
 from tests.support.deployment import Deployment
+from tests.support.disks import small_disk
 from tests.support.sqlite import held_open
 from tests.support.stub_release import NEW, NEW_HEAD, OLD, OLD_HEAD, PATCH
 
@@ -409,20 +410,6 @@ def test_artifacts_survive_both_ways(deployment: Deployment) -> None:
     assert note.read_text() == "an artifact"
     left = [path for path in (deployment.directory / "mlartifacts").rglob("*") if path.is_file()]
     assert left == [note]
-
-
-@contextlib.contextmanager
-def small_disk(place: Path, size: str) -> Iterator[None]:
-    place.mkdir(parents=True)
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        pytest.skip(f"a small file system needs root and mount: {done.stderr.strip()}")  # reason: rights of the machine
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_moment_to_cut_over_without_a_gate_is_a_wrong_request(deployment: Deployment) -> None:

@@ -62,7 +62,7 @@ _TRACKING = [
 ]
 _AUTH = [
     ("u001", ["CREATE TABLE users (username VARCHAR(255) PRIMARY KEY NOT NULL, password_hash VARCHAR(255))"]),
-    ("u002", ["ALTER TABLE users ADD COLUMN note VARCHAR(20)"]),
+    ("f1a2b3c4d5e6", ["ALTER TABLE users ADD COLUMN note VARCHAR(20)"]),
 ]
 _LENGTHS = {OLD: (2, 1), PATCH: (2, 1), NEW: (4, 2)}
 _SMALL = {

@@ -10,9 +10,11 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from liftlock import clock
 from liftlock.app import server
@@ -30,6 +32,7 @@ from liftlock.gate.model import Address, GateError
 from liftlock.gate.protocol import Reply
 from liftlock.proc import spawn
 from liftlock.releases.proof import free_port
+from liftlock.runtimes import process_tree
 
 _SETTINGS = ("control.sock", "lock", "state.json", RECORD)
 _START = 15.0
@@ -107,6 +110,29 @@ def remove(workspace: Workspace) -> None:
             (place / name).unlink(missing_ok=True)
 
 
+def reviver(workspace: Workspace) -> Callable[[], None]:
+    """What starts a dead gate again, with the words it runs with now (or, if it is dead now, as `install` does).
+
+    Its state file says where people belong; one that is alive, frozen too, is left alone.
+    """
+    place = directory(workspace)
+    reply = _running(place)
+    known = psutil.Process(reply.pid) if reply is not None else None
+    argv = known.cmdline() if known is not None else []
+
+    def revive() -> None:
+        if (known is not None and process_tree.lives(known)) or _running(place) is not None:
+            return
+        record = installed(workspace)
+        with contextlib.suppress(LiftlockError):  # then whoever asks the gate next says that it does not answer
+            if argv:
+                _spawn(argv, place)
+            elif record is not None:
+                _start(workspace, place, record)
+
+    return revive
+
+
 def _behind(workspace: Workspace, record: Installed) -> bool:
     section = workspace.config.server
     return Address(host=section.host, port=section.port) == record.private
@@ -151,6 +177,10 @@ def _start(workspace: Workspace, place: Path, record: Installed) -> None:
         "--listen", str(record.public), "--upstream", str(record.private), "--dir", str(place),
         *(["--static-prefix", prefix] if prefix else []),
     ]  # fmt: skip
+    _spawn(argv, place)
+
+
+def _spawn(argv: Sequence[str], place: Path) -> None:
     log = place / "gate.log"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE)
     with os.fdopen(descriptor, "ab") as output, side_effect("start gate"):
@@ -158,7 +188,7 @@ def _start(workspace: Workspace, place: Path, record: Installed) -> None:
     deadline = clock.monotonic() + _START
     while _running(place) is None:
         if child.poll() is not None or clock.monotonic() > deadline:
-            raise Refused(f"the gate did not start on {record.public}", hint=f"See {log}, then run the command again.")
+            raise Refused("the gate did not start", hint=f"See {log}, then run the command again.")
         clock.sleep(0.05)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import msgspec
 
 from liftlock.app.gate import directory as gate_directory
+from liftlock.app.gate import reviver
 from liftlock.app.online_rules import Rulebook, unknown_revisions
 from liftlock.app.sites import free_port, keep_jobs_off, live_site, sources_of
 from liftlock.app.workspace import Workspace
@@ -120,6 +121,7 @@ def sides(
         control=Control(directory),
         warmth=warmth,
         load=settings.load,
+        revive=reviver(workspace),
         earlier=earlier or {},
     )
 

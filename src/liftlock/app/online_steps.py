@@ -55,6 +55,7 @@ def upgrade_steps(
         VerifyAligned(both, both.flows, name="verify-aligned", title="compare every row while people write"),
         SwitchSides(
             both,
+            new,
             name="cut-over",
             title=f"cut over to MLflow {target}",
             there=both.flows,
@@ -93,6 +94,7 @@ def rollback_steps(
         Converge(both.back, both.pace, both.control, name="converge-back", title="bring back what was written since"),
         SwitchSides(
             both,
+            old,
             name="cut-back",
             title=f"go back to MLflow {source}",
             there=both.back,

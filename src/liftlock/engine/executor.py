@@ -22,17 +22,23 @@ from liftlock.model.plan import Reversibility
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.secret import redact
 
+_PAUSE = 0.5
+
 
 class Interrupted(KeyboardInterrupt):
     """The operator pressed Ctrl-C or the process was asked to end; no `except Exception` may swallow it."""
 
 
 class Executor:
-    """Drives one run at a time; the caller holds the deployment's lock."""
+    """Drives one run at a time; the caller holds the deployment's lock.
 
-    def __init__(self, journal: Journal, *, observer: Observer = silent) -> None:
+    `patience`: seconds for which a step that is put back waits for something that is away and may come again.
+    """
+
+    def __init__(self, journal: Journal, *, observer: Observer = silent, patience: float = 60.0) -> None:
         self.journal = journal
         self.observer = observer
+        self.patience = patience
 
     def begin(
         self, kind: RunKind, operator: str, payload: dict[str, Any], *, prepare: Callable[[str], None] | None = None
@@ -96,7 +102,7 @@ class Executor:
             self.journal.append(run, Kind.UNDO_INTENT, step.name, {"reason": reason})
             self.observer(Progress(work=f"undo: {step.title}"))
             try:
-                step.undo(context)
+                self._patiently(step, context)
             except Exception as error:  # a bug of ours included: the operator must be told where it stands
                 message = _describe(error)
                 self.journal.append(run, Kind.NOTE, f"undo-failed:{step.name}", {"message": message})
@@ -108,6 +114,18 @@ class Executor:
                 ) from error
             self.journal.append(run, Kind.UNDONE, step.name, {})
         self.end(run, outcome or RunOutcome.PUT_BACK, reason)
+
+    def _patiently(self, step: Step, context: Context) -> None:
+        """Undo a step; while what it needs is away for a moment (a database, a gate that restarts), try again."""
+        deadline = clock.monotonic() + self.patience
+        while True:
+            try:
+                return step.undo(context)
+            except LiftlockError as error:
+                if not error.retryable or isinstance(error, NeedsPerson) or clock.monotonic() > deadline:
+                    raise
+                self.observer(Progress(work=f"undo: {step.title}, waiting: {error.message}"))
+                clock.sleep(_PAUSE)
 
     def end(self, run: str, outcome: RunOutcome, message: str = "") -> None:
         """Close a run."""

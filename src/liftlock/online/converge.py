@@ -11,6 +11,7 @@ from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.uri import Engine
 from liftlock.online.control import Control, Moment, Stand, When
 from liftlock.online.flow import Flow
+from liftlock.online.patience import PASSING, Patience
 
 # A reader of a rollback-journal SQLite database keeps its writers waiting, so a view there is short.
 _VIEW_SECONDS = {Engine.SQLITE: 0.03, Engine.POSTGRESQL: 0.5}
@@ -61,13 +62,19 @@ def converge(
 ) -> int:
     """Until at most FEW log entries are left; keys brought over.
 
-    Raises StoreError (retryable) when the source is written faster than it can be followed.
+    Raises StoreError (retryable) when the source is written faster than it can be followed, or what stops it for long.
     """
     total, least, stalled = 0, None, 0
     began = clock.monotonic()
+    patience = Patience(observer)
     while True:
         wait_while_paused(control, phase)
-        brought, left = round_trip(flows, pace)
+        try:
+            brought, left = round_trip(flows, pace)
+        except PASSING as error:
+            patience.bear(error)
+            continue
+        patience.well()
         total += brought
         spent = clock.monotonic() - began
         eta = left / (total / spent) if total and spent > 0 else None

@@ -10,7 +10,7 @@ so does the fence, by their own clocks, the fence first.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from liftlock import clock
-from liftlock.errors import NeedsPerson, StoreError
+from liftlock.errors import NeedsPerson, ReleaseError, StoreError
 from liftlock.gate import state
 from liftlock.gate.client import GateClient, Lease, holding
 from liftlock.gate.model import Address, GateError
@@ -62,7 +62,8 @@ class Held(Value, frozen=True):
 @dataclass(frozen=True)
 class CutOver:
     """From the server at the gate's upstream to `target`. `gate` is its control socket, `holder` this run's name there;
-    `label` is what refused writers are told.
+    `label` is what refused writers are told. `ready` raises where the server at `target` could not serve, `revive`
+    starts the gate again where it is dead.
     """
 
     flows: Sequence[Flow]
@@ -71,6 +72,8 @@ class CutOver:
     holder: str
     label: str
     limits: Limits = field(default_factory=Limits)
+    ready: Callable[[], None] = lambda: None
+    revive: Callable[[], None] = lambda: None
 
     def committed(self) -> bool:
         """Whether this very cut-over is the gate's last switch. Raises GateError where the gate cannot be asked."""
@@ -82,21 +85,24 @@ class CutOver:
         given_up: list[str] = []
         deadline = clock.monotonic() + self.limits.lease + 1.0
         while True:
-            for flow in self.flows:
-                flow.rules.prepare()
             try:
+                for flow in self.flows:
+                    flow.rules.prepare()
+                self.ready()
                 clean, held = self._attempt(given_up)
-            except (GateError, StoreError) as error:
+            except (GateError, StoreError, ReleaseError) as error:
                 code = error.code if isinstance(error, GateError) else ""
+                if code in ("unreachable", "unknown"):
+                    self.revive()
                 if code == "held" and clock.monotonic() < deadline:
                     clock.sleep(0.1)  # a predecessor that was killed in its hold: its lease runs out
                     continue
                 given_up.append(error.message)
-                if not (error.retryable or code == "stale") or len(given_up) >= self.limits.tries:
+                if not (error.retryable or code in ("stale", "unknown")) or len(given_up) >= self.limits.tries:
                     raise
                 observer(Progress(work=f"cut-over put off: {error.message}"))
                 clock.sleep(self.limits.pause * len(given_up))
-                converge(self.flows, pace, control)
+                converge(self.flows, pace, control, observer=observer)
                 continue
             self.settle()
             return self._with_late(held) if clean else held
@@ -190,6 +196,7 @@ class CutOver:
             try:
                 return self.committed()
             except GateError as error:
+                self.revive()
                 if clock.monotonic() > deadline:
                     # The fence falls by itself; both sides stand, and the state file knows which one is live.
                     raise NeedsPerson(

@@ -18,6 +18,7 @@ from liftlock.online.aligned import EVERYTHING
 from liftlock.online.control import Control, Stand
 from liftlock.online.converge import Pace, converge, wait_while_paused
 from liftlock.online.flow import Flow, Rules
+from liftlock.online.patience import PASSING, Patience
 from liftlock.stores.live import View
 
 # A reader of a rollback-journal SQLite database keeps its writers waiting, so a view there is short.
@@ -91,6 +92,7 @@ class _Walk:
         self.rows = 0
         self.wrong: list[str] = []
         self._flow, self._rules, self._pace, self._control, self._observer = flow, rules, pace, control, observer
+        self._patience = Patience(observer)
         self._limit = _FIRST
         self._allowed = _VIEW_SECONDS.get(flow.source.store.uri.engine, 0.03)
 
@@ -98,28 +100,40 @@ class _Walk:
         """All stretches of one part."""
         after, tries = None, 0
         while True:
-            self._between(name)
-            began = clock.monotonic()
-            with self._flow.source.look() as view:
-                stretch, busy = self._stretch(view, name, after)
-            self._learn(clock.monotonic() - began)
-            if busy:
+            try:
+                stretch = self._compared(name, after)
+            except PASSING as error:
+                self._patience.bear(error)
+                continue
+            self._patience.well()
+            if stretch is None:
                 tries += 1
                 if tries > _TRIES:
                     raise StoreError(
                         f"{name} never stood still for one view", hint="Try again when it is quieter.", retryable=True
                     )
-                self._flow.epoch(None)
-                continue
-            expected = self._rules.expected(stretch.delta)
-            with self._flow.sink.look() as view:
-                current = self._rules.current(view, stretch.delta)
-            self.wrong += map(str, self._rules.compare(expected, current, stretch.delta))
-            self.rows += sum(len(each) for each in current.values())
-            self._pace.rest(clock.monotonic() - began)
-            if stretch.last is None:
+            elif stretch.last is None:
                 return
-            after = stretch.last
+            else:
+                after = stretch.last
+
+    def _compared(self, name: str, after: Any) -> Any:
+        """The stretch that was compared; None where its tables changed meanwhile (what changed was brought over)."""
+        self._between(name)
+        began = clock.monotonic()
+        with self._flow.source.look() as view:
+            stretch, busy = self._stretch(view, name, after)
+        self._learn(clock.monotonic() - began)
+        if busy:
+            self._flow.epoch(None)
+            return None
+        expected = self._rules.expected(stretch.delta)
+        with self._flow.sink.look() as view:
+            current = self._rules.current(view, stretch.delta)
+        self.wrong += map(str, self._rules.compare(expected, current, stretch.delta))
+        self.rows += sum(len(each) for each in current.values())
+        self._pace.rest(clock.monotonic() - began)
+        return stretch
 
     def _stretch(self, view: View, name: str, after: Any) -> tuple[Any, bool]:
         """The next stretch, and whether its tables may have changed whole, so that it says nothing."""
@@ -136,9 +150,14 @@ class _Walk:
         """Rows that no stretch can see."""
         after: Any = None
         while True:
-            self._between(family)
-            with self._flow.sink.look() as view:
-                lines, after = self._rules.unrooted(view, family, after, self._limit)
+            try:
+                self._between(family)
+                with self._flow.sink.look() as view:
+                    lines, after = self._rules.unrooted(view, family, after, self._limit)
+            except PASSING as error:
+                self._patience.bear(error)
+                continue
+            self._patience.well()
             self.wrong += lines
             if after is None:
                 return

@@ -31,18 +31,23 @@ def _ignore(_: Any) -> None:
 class Worker:
     """One running `inside/worker.py`. Secrets go in through its stdin; it ends when its stdin does.
 
-    `python` is the release's interpreter and `name` appears in errors. Use as a context manager; `close` ends it.
+    `python` is the release's interpreter and `name` appears in errors. Use as a context manager; `close` ends it. When
+    the process died (or was killed at a deadline), the call in question fails and the next one starts another.
     """
 
     def __init__(self, python: Path, name: str, *, env: Mapping[str, str] | None = None) -> None:
         self.name = name
+        self._python, self._environment = python, clean_environment(env)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker, closed in close()
+        self._begin()
+
+    def _begin(self) -> None:
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._child = spawn(
-            [python, INSIDE / "worker.py"], env=clean_environment(env), cwd=INSIDE,
+            [self._python, INSIDE / "worker.py"], env=self._environment, cwd=INSIDE,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
         )  # fmt: skip
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read, args=(self._child, self._answers), daemon=True).start()
         self._wait("start", clock.monotonic() + _START_TIMEOUT, "ready", _ignore)
 
     @property
@@ -59,6 +64,8 @@ class Worker:
         Raises ReleaseError when it raises, when the process dies, or past `timeout` seconds (it is then killed).
         """
         line = json.dumps({"module": module, "call": function, "arguments": dict(arguments)}) + "\n"
+        if self._child.poll() is not None and not self._log.closed:
+            self._begin()
         assert self._child.stdin is not None
         try:
             self._child.stdin.write(line.encode())
@@ -87,13 +94,14 @@ class Worker:
         self._log.seek(0)
         return redact(self._log.read().decode("utf-8", "replace"))[-4000:]
 
-    def _read(self) -> None:
-        assert self._child.stdout is not None
-        for raw in self._child.stdout:
+    @staticmethod
+    def _read(child: subprocess.Popen[bytes], answers: queue.Queue[dict[str, Any] | None]) -> None:
+        assert child.stdout is not None
+        for raw in child.stdout:
             line = raw.decode("utf-8", "replace")
             if line.startswith(_MARK):
-                self._answers.put(json.loads(line[len(_MARK) :]))
-        self._answers.put(None)
+                answers.put(json.loads(line[len(_MARK) :]))
+        answers.put(None)
 
     def _wait(self, what: str, deadline: float, wanted: str, progress: Callable[[Any], None]) -> Any:
         try:
@@ -105,7 +113,6 @@ class Worker:
                         f"{self.name}: {what} did not end in time and was killed", retryable=True
                     ) from None
                 if answer is None:
-                    self._answers.put(None)  # a later call finds the same end
                     raise self._died(what)
                 if wanted in answer:
                     return answer[wanted]
@@ -120,6 +127,9 @@ class Worker:
             raise
 
     def _died(self, what: str) -> ReleaseError:
+        if self._child.poll() is None:  # it hears and says nothing any more: the next call must find it dead
+            kill_group(self._child.pid)
+            self._child.wait()
         return ReleaseError(f"{self.name}: the process died during {what}: {last_line(self.output())}", retryable=True)
 
     def __enter__(self) -> Worker:

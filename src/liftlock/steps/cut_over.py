@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from liftlock.engine.interface import BaseStep, Context, Payload, Probe
+from liftlock.errors import ServerError
 from liftlock.gate.model import Address
 from liftlock.model.codec import to_builtins
 from liftlock.online.control import When
@@ -12,6 +13,7 @@ from liftlock.online.converge import await_moment, converge
 from liftlock.online.cutover import CutOver, Limits
 from liftlock.steps.converge import Flows
 from liftlock.steps.sides import Sides
+from liftlock.steps.site import Site
 
 
 class SwitchSides(BaseStep):
@@ -22,10 +24,12 @@ class SwitchSides(BaseStep):
     holds_writes = True
 
     def __init__(
-        self, sides: Sides, *, name: str, title: str, there: Flows, back: Flows, to: Callable[[Context], Address],
-        home: Callable[[Context], Address], when: When, limits: Limits | None = None,
+        self, sides: Sides, site: Site, *, name: str, title: str, there: Flows, back: Flows,
+        to: Callable[[Context], Address], home: Callable[[Context], Address], when: When, limits: Limits | None = None,
     ) -> None:  # fmt: skip
+        """`site` is the one whose server people are to go to."""
         self.sides = sides
+        self.site = site
         self.name = name
         self.title = title
         self.there = there
@@ -64,7 +68,7 @@ class SwitchSides(BaseStep):
         flows, pace = self.back(context), self.sides.pace()
         back = CutOver(
             flows=flows, gate=self.sides.gate, target=self.home(context), holder=f"{cut.holder}:undo",
-            label=cut.label, limits=self.limits,
+            label=cut.label, limits=self.limits, revive=self.sides.revive,
         )  # fmt: skip
         if not back.committed():
             converge(flows, pace, self.sides.control, phase="bring back what was written", observer=context.observer)
@@ -79,4 +83,11 @@ class SwitchSides(BaseStep):
             holder=f"{context.run}:{self.name}",
             label=f"liftlock: this MLflow database is closed, {self.title} ({context.run})",
             limits=self.limits,
+            ready=self._ready,
+            revive=self.sides.revive,
         )
+
+    def _ready(self) -> None:
+        """Raise ServerError where people would be sent to a server that is gone."""
+        if self.site.runtime.find() is None:
+            raise ServerError("the server that people were to be sent to has died", hint="Its log says why.")

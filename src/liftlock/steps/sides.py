@@ -51,8 +51,8 @@ class RulesMaker(Protocol):
 class Sides:
     """`blue` and `green` are the databases of the `old` and the `new` site. `gate` is the gate's control socket.
 
-    `load` is the share of time that copying and catching up may take (1.0: as quick as it goes). `earlier` holds the
-    outcomes of the upgrade's steps when this is its rollback.
+    `load` is the share of time that copying and catching up may take (1.0: as quick as it goes). `revive` starts a
+    dead gate again. `earlier` holds the outcomes of the upgrade's steps when this is its rollback.
     """
 
     old: Site
@@ -64,6 +64,7 @@ class Sides:
     control: Control
     warmth: Warmth
     load: float = 1.0
+    revive: Callable[[], None] = lambda: None
     earlier: Mapping[str, Payload] = field(default_factory=dict)
 
     @property

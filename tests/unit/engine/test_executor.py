@@ -15,6 +15,7 @@ from liftlock.errors import LiftlockError, NeedsPerson, PutBack, Refused, StoreE
 from liftlock.model.finding import Finding, Outcome
 from liftlock.model.journal import Kind, RunKind, RunOutcome
 from liftlock.model.plan import Reversibility
+from liftlock.model.progress import Progress
 
 
 class Died(BaseException):
@@ -143,6 +144,23 @@ def test_failing_undo_stops_for_a_person_and_abort_finishes(
     bench.executor.put_back(bench.run, steps, reason="aborted")
     assert bench.world == {}
     assert bench.outcome() is RunOutcome.PUT_BACK
+
+
+@pytest.mark.parametrize("patience", [0.0, 60.0])
+def test_putting_back_waits_for_what_is_away_for_a_moment(bench: Bench, patience: float) -> None:
+    bench.executor.patience = patience
+    bench.steps[1].fails = StoreError("full")
+    bench.steps[1].undo_fails = StoreError("the database restarts", retryable=True)
+
+    def observe(progress: Progress) -> None:
+        if "waiting" in progress.work:
+            bench.steps[1].undo_fails = None
+
+    bench.executor.observer = observe
+    with pytest.raises(PutBack if patience else NeedsPerson):
+        bench.executor.forward(bench.run, bench.steps)
+    assert bench.outcome() is (RunOutcome.PUT_BACK if patience else RunOutcome.OPEN)
+    assert bench.log.count("undo b") == (2 if patience else 1)
 
 
 def test_an_unforeseen_error_in_an_undo_leaves_the_run_open(bench: Bench) -> None:

@@ -59,12 +59,16 @@ def test_a_failure_is_one_redacted_line_and_the_worker_lives_on(python: Path) ->
         assert running.call("m", "echo", {}, timeout=20)["got"] == {}
 
 
-def test_a_dead_worker_says_its_last_words(python: Path) -> None:
+def test_a_dead_worker_says_its_last_words_and_another_takes_its_place(python: Path) -> None:
     with Worker(python, "x") as running:
-        with pytest.raises(ReleaseError, match="died during die: last words"):
+        first = running.pid
+        with pytest.raises(ReleaseError, match="died during die: last words") as caught:
             running.call("m", "die", {}, timeout=20)
-        with pytest.raises(ReleaseError, match="died"):
-            running.call("m", "echo", {}, timeout=20)
+        assert caught.value.retryable
+        assert running.call("m", "echo", {"n": 2}, timeout=20)["got"] == {"n": 2}
+        assert running.pid != first
+    with pytest.raises(ReleaseError, match="died"):
+        running.call("m", "echo", {}, timeout=20)
 
 
 def test_the_deadline_kills(python: Path) -> None:
