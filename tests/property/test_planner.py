@@ -88,6 +88,7 @@ def situations(draw: st.DrawFn) -> Situation:
             seconds={name: draw(st.floats(0, 1000)) for name in names},
             rows=draw(st.integers(0, 10**8)),
             bytes=1,
+            beside=draw(st.sampled_from([None, "", "it failed"])),
         )
     return Situation(
         now=NOW,
@@ -99,6 +100,8 @@ def situations(draw: st.DrawFn) -> Situation:
         artifact_bytes=draw(st.integers(0, 10**12)),
         target_cached=draw(st.booleans()),
         new_starts_in=draw(st.none() | st.floats(0.1, 100)),
+        gate=draw(st.booleans()),
+        online_obstacles=draw(st.sampled_from([(), ("cannot be followed",)])),
     )
 
 
@@ -108,7 +111,8 @@ def test_never_an_illegal_path(situation: Situation) -> None:
     jump = situation.jump
     illegal = jump.target <= jump.source or situation.foreign_revision is not None
     changes = bool(jump.tracking or jump.auth)
-    impossible = situation.wanted in (Strategy.ONLINE, Strategy.ROLLING) or (
+    side_by_side = (Strategy.ONLINE, Strategy.ROLLING)
+    impossible = (situation.wanted in side_by_side and not (situation.gate and changes)) or (
         situation.wanted is Strategy.IN_PLACE and changes
     )
     if illegal:
@@ -119,13 +123,22 @@ def test_never_an_illegal_path(situation: Situation) -> None:
         with pytest.raises(UsageError):
             plan(situation)
         return
-    made = plan(situation)
+    try:
+        made = plan(situation)
+    except UsageError:
+        assert situation.wanted in side_by_side, "the others are possible or not by what lies between the releases"
+        return
     names = [step.name for step in made.steps]
     assert len(names) == len(set(names))
     # Schema changes are never left to a start of the new server, and never made without a proven snapshot.
     migrations = [name for name in names if name.startswith("migrate-")]
     if changes:
-        assert made.strategy is Strategy.STANDARD
+        assert made.strategy is not Strategy.IN_PLACE
+        assert names.index("back-up") < names.index(migrations[0]) < names.index("record")
+    if made.strategy is Strategy.ROLLING:
+        known = situation.rehearsed
+        assert known is not None and known.jump == jump and known.beside == "", "never on faith"
+        assert not jump.auth and situation.gate
     if made.strategy is Strategy.STANDARD:
         assert migrations == [f"migrate-{store.role.value}" for store in situation.deployment.stores]
         order = ["back-up", "stop-old", "prove-quiet", "snapshot", migrations[0], "verify-data", "start-new", "record"]
@@ -134,9 +147,12 @@ def test_never_an_illegal_path(situation: Situation) -> None:
         first, last = names.index("stop-old"), names.index("start-new")
         assert all(held[first : last + 1])
         assert not any(held[:first] + held[last + 1 :])
-    else:
+    elif made.strategy is Strategy.IN_PLACE:
         assert not migrations
         assert names.index("back-up") < names.index("stop-old") < names.index("start-new")
+    else:
+        # The old server goes only when the new one serves, or another of its own release does.
+        assert names.index("cut-over" if made.strategy is Strategy.ONLINE else "move-old") < names.index("stop-old")
     assert all(step.reversibility is not Reversibility.NONE for step in made.steps)
     if situation.wanted is not None:
         assert made.strategy is situation.wanted

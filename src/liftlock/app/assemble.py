@@ -12,6 +12,7 @@ from liftlock.describe import config as configuration
 from liftlock.describe.config import Config
 from liftlock.engine.interface import Context, Step
 from liftlock.errors import ReleaseError
+from liftlock.model import shared_schema
 from liftlock.model.deployment import Role
 from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.journal import RunState
@@ -149,7 +150,7 @@ def upgraded_text(config: Config, target: Release, python: Path, environment: di
         config.server,
         release=target.version,
         python=str(python),
-        environment={**environment, **config.server.environment},
+        environment={**environment, **shared_schema.without(config.server.environment)},
     )
     return configuration.loads(msgspec.structs.replace(config, server=server).dumps(), config.path).dumps()
 

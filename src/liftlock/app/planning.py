@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from liftlock import clock, files
+from liftlock.app import rolling
 from liftlock.app.online import gate_stands, obstacles
 from liftlock.app.sites import keep_jobs_off
 from liftlock.app.workspace import Workspace
@@ -83,6 +84,7 @@ def make_plan(
             target_cached=True,  # it has just been built, to read its migrations
             gate=gate_stands(workspace),
             online_obstacles=obstacles(workspace, jump) if gate_stands(workspace) and strategy in _SIDE_BY_SIDE else (),
+            rolling_obstacles=rolling.obstacles(workspace),
             new_starts_in=environment.proof.start_seconds if environment.proof else None,
             notes=_notes(jump, workspace.config),
         )

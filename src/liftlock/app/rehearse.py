@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from liftlock import clock
-from liftlock.app import assemble
+from liftlock.app import assemble, rolling
 from liftlock.app.planning import build_target, choose_target, find_jump, save_rehearsal
 from liftlock.app.sites import free_port, rehearsal_site
 from liftlock.app.workspace import Workspace
 from liftlock.describe import config as configuration
 from liftlock.engine.executor import Executor
-from liftlock.engine.interface import Step
+from liftlock.engine.interface import Payload, Step
 from liftlock.errors import Refused
 from liftlock.model.codec import Value, from_builtins, from_json, to_json
+from liftlock.model.deployment import Role
 from liftlock.model.finding import Finding
 from liftlock.model.journal import RunKind, RunOutcome, RunState
 from liftlock.model.plan import Strategy
@@ -21,6 +22,7 @@ from liftlock.model.progress import Observer, silent
 from liftlock.model.release import Jump
 from liftlock.plan.situation import Rehearsed
 from liftlock.releases.tools import ReleaseTools
+from liftlock.steps.beside import OldBesideNew
 
 CONFIG = "liftlock.toml"
 JUMP = "jump.json"
@@ -60,7 +62,7 @@ def rehearse(workspace: Workspace, to: str | None, *, observer: Observer = silen
             executor,
             RunKind.REHEARSAL,
             owner.operator,
-            {"to": target.version, "port": free_port()},
+            {"to": target.version, "port": free_port(), **_beside(workspace, jump)},
             {CONFIG: workspace.config.path.read_text("utf-8"), JUMP: to_json(jump)},
         )
         steps = steps_of(workspace, state)
@@ -82,6 +84,7 @@ def rehearse(workspace: Workspace, to: str | None, *, observer: Observer = silen
             seconds=seconds,
             rows=sum(store.rows for store in deployment.stores),
             bytes=sum(store.bytes for store in deployment.stores),
+            beside=results.get(OldBesideNew.name, {}).get("beside"),
         )
         save_rehearsal(workspace, state.id, measured)
         held = sum(took for name, took in seconds.items() if name in _HOLD or name.startswith("migrate-"))
@@ -103,4 +106,15 @@ def steps_of(workspace: Workspace, state: RunState) -> tuple[Step, ...]:
     directory = Path(began.state) / "rehearsals" / state.id
     site = rehearsal_site(began, jump, directory, int(state.payload["port"]))
     heads = ReleaseTools(build_target(began, jump.target)).heads()
-    return assemble.rehearsal_steps(site, began.stores, heads)
+    steps = assemble.rehearsal_steps(site, began.stores, heads)
+    beside = state.payload.get("beside")
+    if beside:
+        steps += (rolling.rehearsal_step(began, site, str(beside["revision"]), int(beside["port"])),)
+    return steps
+
+
+def _beside(workspace: Workspace, jump: Jump) -> Payload:
+    """Where the old release is to be tried on the migrated copy; nothing where `rolling` is out of the question."""
+    if not rolling.rehearsable(workspace, jump):
+        return {}
+    return {"beside": {"port": free_port(), "revision": workspace.stores[Role.TRACKING].revision()}}

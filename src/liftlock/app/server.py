@@ -9,6 +9,8 @@ import msgspec
 from liftlock.app.workspace import Workspace
 from liftlock.describe.launch import server_spec
 from liftlock.errors import Refused, UsageError
+from liftlock.model import shared_schema
+from liftlock.model.deployment import Role
 from liftlock.runtimes.interface import Handle
 
 
@@ -70,8 +72,12 @@ def _start(workspace: Workspace) -> Handle:
 
     config = workspace.config
     heads = ReleaseTools(workspace.environments.observe(config.python)).heads()
+    # After a rolling upgrade was taken back, the old release looks at a version table of its own.
+    served = shared_schema.served(config.server.environment)
     for role, store in workspace.stores.items():
         revision = store.revision() if store.exists() else None
+        if served is not None and role is Role.TRACKING:
+            revision = served
         if revision is not None and revision != heads.head(role):
             raise Refused(
                 f"the {role.value} database is at {revision}, MLflow {config.release} expects {heads.head(role)}: "

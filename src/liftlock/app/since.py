@@ -19,6 +19,7 @@ class WritesSince(Value, frozen=True):
     """Changed tables (row counts before and now), and the newest runs and model versions made since.
 
     With `carried` (an online upgrade) the counts are the rows that may have changed, twice, and a rollback keeps them.
+    With `shared` (a rolling one) nothing has to be carried: both releases use one database.
     """
 
     opened_at: datetime | None
@@ -26,6 +27,7 @@ class WritesSince(Value, frozen=True):
     runs: tuple[str, ...]
     models: tuple[str, ...]
     carried: bool = False
+    shared: bool = False
 
     @property
     def none(self) -> bool:
@@ -43,6 +45,12 @@ def captured_since(both: Sides, state: RunState) -> WritesSince:
                     tables[f"{role.value}.{table}"] = (len(keys), len(keys))
     cut = state.step("cut-over")
     return WritesSince(opened_at=cut.ended_at if cut else None, tables=tables, runs=(), models=(), carried=True)
+
+
+def nothing_lost(state: RunState) -> WritesSince:
+    """After a rolling upgrade: whatever was written is where the old release finds it."""
+    cut = state.step("cut-over")
+    return WritesSince(opened_at=cut.ended_at if cut else None, tables={}, runs=(), models=(), shared=True)
 
 
 def writes_since(workspace: Workspace, state: RunState) -> WritesSince:

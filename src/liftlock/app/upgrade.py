@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from liftlock.app import assemble, online, online_steps, rehearse
+from liftlock.app import assemble, online, online_steps, rehearse, rolling
 from liftlock.app.environments import enter
 from liftlock.app.notify import announced
 from liftlock.app.planning import build_target, require_unchanged
-from liftlock.app.since import WritesSince, captured_since, writes_since
+from liftlock.app.since import WritesSince, captured_since, nothing_lost, writes_since
 from liftlock.app.sites import live_site
 from liftlock.app.workspace import Workspace
 from liftlock.backup import catalog
@@ -17,7 +17,7 @@ from liftlock.describe import config as configuration
 from liftlock.describe.config import Config
 from liftlock.engine.executor import Executor
 from liftlock.engine.interface import Payload, Step
-from liftlock.errors import NeedsPerson, Refused, UsageError
+from liftlock.errors import NeedsPerson, PutBack, Refused, UsageError
 from liftlock.model.codec import Value, from_builtins, from_json, to_builtins, to_json
 from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
 from liftlock.model.plan import Plan, Strategy
@@ -106,9 +106,9 @@ def abort(workspace: Workspace, *, observer: Observer = silent) -> Summary:
 
 
 def require_closed_window(workspace: Workspace) -> None:
-    """Raise Refused while an online upgrade can still be rolled back: its databases are captured for that."""
+    """Raise Refused while an upgrade can still be rolled back that left something in a database for that."""
     state = last_upgrade(workspace)
-    if state is not None and "online" in state.payload:
+    if state is not None and ("online" in state.payload or "rolling" in state.payload):
         raise Refused(
             f"the way back of {state.id} is still open",
             hint="End it with `liftlock finalize`, or go back with `liftlock rollback`.",
@@ -130,6 +130,8 @@ def preview_rollback(workspace: Workspace) -> tuple[RunState, WritesSince]:
     state = _to_roll_back(workspace)
     if "online" in state.payload:
         return state, captured_since(sides_of(workspace, state), state)
+    if "rolling" in state.payload:
+        return state, nothing_lost(state)
     return state, writes_since(workspace, state)
 
 
@@ -176,6 +178,8 @@ def finalize(workspace: Workspace) -> tuple[str, ...]:
         plan = _plan_of(workspace, state)
         if plan.strategy is Strategy.ONLINE:
             online_steps.finalize(sides_of(workspace, state), state, directory=workspace.config.backup_directory)
+        else:
+            rolling.finalize(workspace)
         digest = _result(state, "build-environments").get("new_lock_digest")
         for environment in workspace.environments.cached():
             if environment.release == target and environment.lock_digest == digest:
@@ -205,6 +209,9 @@ def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = sile
             return online_steps.upgrade_steps(
                 both, began, plan, heads, _settings(state), workspace.run_directory(state), original
             )
+        if plan.strategy is Strategy.ROLLING:
+            settings, directory = _rolling(state), workspace.run_directory(state)
+            return rolling.upgrade_steps(began, plan, heads, settings, directory, handle, original)
         return assemble.upgrade_steps(live_site(began, plan.jump, handle), plan, heads, config, original)
     upgrade_state = workspace.journal.run(str(state.payload["upgrade"]))
     plan = _plan_of(workspace, upgrade_state)
@@ -218,6 +225,17 @@ def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = sile
             old_python=old_interpreter(workspace, upgrade_state, old.python),
             current=original,
             original=before,
+        )
+    if plan.strategy is Strategy.ROLLING:
+        return rolling.rollback_steps(
+            Workspace(old),
+            plan.jump,
+            _rolling(upgrade_state),
+            workspace.run_directory(state),
+            old_python=old_interpreter(workspace, upgrade_state, old.python),
+            running=config,
+            current=original,
+            earlier={step.name: step.outcome for step in upgrade_state.steps},
         )
     site = live_site(Workspace(old), plan.jump, handle)
     return assemble.rollback_steps(
@@ -250,7 +268,12 @@ def old_interpreter(workspace: Workspace, state: RunState, python: Path) -> Path
 
 def _go_on(workspace: Workspace, executor: Executor, state: RunState, observer: Observer) -> Summary:
     steps = steps_of(workspace, state, observer=observer)
-    results = executor.forward(state.id, steps)
+    try:
+        results = executor.forward(state.id, steps)
+    except PutBack as error:
+        if "rolling" in state.payload and rolling.stays_migrated(workspace, _rolling(state)):
+            raise PutBack(f"{error.message}, {rolling.STAYS}", hint=error.hint) from error
+        raise
     if state.kind is RunKind.ROLLBACK:
         executor.end(str(state.payload["upgrade"]), RunOutcome.ROLLED_BACK)
         workspace.environments.release(str(state.payload["upgrade"]))
@@ -275,7 +298,7 @@ def _to_roll_back(workspace: Workspace) -> RunState:
         if found is None:
             raise Refused("there is no upgrade to roll back", hint="See `liftlock status`.")
         return found
-    opening = "cut-over" if "online" in open_run.payload else "start-new"
+    opening = "cut-over" if "online" in open_run.payload or "rolling" in open_run.payload else "start-new"
     opened = open_run.kind is RunKind.UPGRADE and bool(_result(open_run, opening))
     restored = any(
         step.name.startswith("migrate-") and step.last in (Kind.UNDO_INTENT, Kind.UNDONE) for step in open_run.steps
@@ -289,6 +312,8 @@ def _to_roll_back(workspace: Workspace) -> RunState:
 
 
 def _chosen(workspace: Workspace, plan: Plan, when: When | None, load: float) -> Payload:
+    if plan.strategy is Strategy.ROLLING and (when is None or when.moment is Moment.AUTO):
+        return {"rolling": to_builtins(rolling.Settings.choose(workspace))}
     if plan.strategy is not Strategy.ONLINE:
         if when is not None and when.moment is not Moment.AUTO:
             why = plan.not_offered.get(Strategy.ONLINE.value, "another strategy was asked for")
@@ -298,6 +323,10 @@ def _chosen(workspace: Workspace, plan: Plan, when: When | None, load: float) ->
             )
         return {}
     return {"online": to_builtins(online.Settings.choose(workspace.config, when or When(), load))}
+
+
+def _rolling(state: RunState) -> rolling.Settings:
+    return from_builtins(state.payload["rolling"], rolling.Settings)
 
 
 def _settings(state: RunState) -> online.Settings:
@@ -338,10 +367,10 @@ def _summary(workspace: Workspace, run: str, results: dict[str, Payload]) -> Sum
 
 
 def write_hold(workspace: Workspace, state: RunState) -> float | None:
-    """Seconds from the old server's stop to the new one's health, or of the hold of the gate; None before that."""
-    for step in ("cut-over", "cut-back"):
-        if (held := _result(state, step).get("hold")) is not None:
-            return float(held)
+    """Seconds from the old server's stop to the new one's health, or of the longest hold of the gate; None before."""
+    holds = [float(step.outcome["hold"]) for step in state.steps if step.outcome.get("hold") is not None]
+    if holds:
+        return max(holds)
     stops, opens = ("stop-old", "stop-new"), ("start-new", "start-old")
     entries = workspace.journal.entries(state.id)
     began = next((e.at for e in entries if e.kind is Kind.INTENT and e.step in stops), None)

@@ -32,7 +32,9 @@ def command(state: State, dry_run: bool, yes: bool, as_json: bool) -> int:
         emit(since)
         return 0
     if not as_json:
-        if since.none:
+        if since.shared:
+            say("both releases use one database: nothing has to be carried back, and its schema stays as it is")
+        elif since.none:
             say("nothing was written since the upgrade")
         elif since.carried:
             say("written since the upgrade, to be carried back:")

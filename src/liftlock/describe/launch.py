@@ -16,6 +16,7 @@ from liftlock.describe.environment import installed, machine
 from liftlock.effects import side_effect
 from liftlock.errors import Refused
 from liftlock.files import write_atomic
+from liftlock.model import shared_schema
 from liftlock.model.deployment import Role
 from liftlock.model.release import Release
 from liftlock.model.secret import remember
@@ -85,6 +86,8 @@ def server_spec(
             hint="Remove it from server.arguments in liftlock.toml.",
         )
     environment = {**machine(), **config.environment(), **_store_variables(config, overrides)}
+    if release != config.release:
+        environment = shared_schema.without(environment)  # it is the recorded release's alone
     if config.server.app_name == auth.APP:
         environment |= _auth_variables(config, environment, overrides)
     if release >= HOST_CHECK:

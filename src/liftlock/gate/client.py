@@ -89,6 +89,11 @@ class GateClient:
                     code="unknown", hint="Its state file knows; it is asked again when the gate answers.",
                 ) from error  # fmt: skip
 
+    def share(self, upstream: Address | None, percent: int) -> State:
+        """Send `percent` of the reads to a second server; None takes it away. A switch does, too. Raises GateError."""
+        with side_effect("gate share"):
+            return self._ask(Request(do="share", upstream=str(upstream or ""), percent=percent)).state
+
     def committed(self, holder: str, upstream: Address) -> bool:
         """Whether the last switch of the gate was this holder's, to this upstream."""
         last = self.status().state.switch

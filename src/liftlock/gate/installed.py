@@ -31,3 +31,10 @@ def save(directory: Path, record: Installed) -> None:
     """Write the record."""
     with side_effect("record gate"):
         write_atomic(directory / RECORD, to_json(record, indent=2) + "\n")
+
+
+def moved(directory: Path, private: Address) -> None:
+    """Write down that another server is the one behind the gate; nothing where no gate was installed."""
+    known = load(directory)
+    if known is not None and known.private != private:
+        save(directory, Installed(public=known.public, private=private))

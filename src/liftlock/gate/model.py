@@ -70,6 +70,21 @@ class Side(Value, frozen=True):
     writes: int
 
 
+class Share(Value, frozen=True):
+    """A second server that gets `percent` of the reads, and what both answered to reads since that was said.
+
+    `failed` are answers of 500 and above and connections that broke or could not be made; `others` are the reads of the
+    first server.
+    """
+
+    address: Address
+    percent: int
+    answered: int
+    failed: int
+    others: int
+    others_failed: int
+
+
 class Counts(Value, frozen=True):
     """What the gate knows this moment. Times in seconds.
 
@@ -90,6 +105,7 @@ class Counts(Value, frozen=True):
     expired: int
     unsettled: int
     clients: int
+    share: Share | None = None
 
 
 class Limits(Value, frozen=True):

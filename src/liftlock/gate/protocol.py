@@ -9,13 +9,16 @@ MAX_LINE = 65_536
 
 
 class Request(Value, frozen=True):
-    """A command. `generation` is the one the caller believes in; `ttl` is in seconds; `upstream` is HOST:PORT."""
+    """A command. `generation` is the one the caller believes in; `ttl` is in seconds; `upstream` is HOST:PORT;
+    `percent` is a share of the reads.
+    """
 
     do: str
     generation: int = 0
     ttl: float = 0.0
     holder: str = ""
     upstream: str = ""
+    percent: int = 0
 
 
 class Reply(Value, frozen=True):

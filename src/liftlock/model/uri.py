@@ -144,9 +144,18 @@ class StoreUri:
 
     def with_database(self, database: str) -> StoreUri:
         """The same server and login, another database (or, for SQLite, another file)."""
+        return self._but(database=database, query=self.query)
+
+    def with_options(self, options: str) -> StoreUri:
+        """The same PostgreSQL database with further options of the session (`-c name=value ...`)."""
+        given = " ".join([*(value for name, value in self.query if name == "options"), options])
+        rest = tuple((name, value) for name, value in self.query if name != "options")
+        return self._but(database=self.database, query=(*rest, ("options", given)))
+
+    def _but(self, *, database: str, query: tuple[tuple[str, str], ...]) -> StoreUri:
         return StoreUri(
             engine=self.engine, scheme=self.scheme, driver=self.driver, username=self.username,
-            password=self.password, host=self.host, port=self.port, database=database, query=self.query,
+            password=self.password, host=self.host, port=self.port, database=database, query=query,
         )  # fmt: skip
 
     def _where(self) -> tuple[str, int, str]:

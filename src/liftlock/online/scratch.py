@@ -226,12 +226,7 @@ class PostgresqlScratch:
 
 def _careless(uri: StoreUri) -> StoreUri:
     """The same database, not waiting for the disk at a commit: what is lost in a crash is made anew."""
-    options = " ".join([*(value for name, value in uri.query if name == "options"), "-c synchronous_commit=off"])
-    return StoreUri(
-        engine=uri.engine, scheme=uri.scheme, driver=uri.driver, username=uri.username, password=uri.password,
-        host=uri.host, port=uri.port, database=uri.database,
-        query=(*((name, value) for name, value in uri.query if name != "options"), ("options", options)),
-    )  # fmt: skip
+    return uri.with_options("-c synchronous_commit=off")
 
 
 def scratch(

@@ -91,6 +91,13 @@ def _computed(step: str, situation: Situation) -> tuple[float, float] | None:
         "capture": (0.1, 25.0),
         "capture-back": (0.1, 5.0),
         "converge": (0.1, 60.0),
+        "share-schema": (0.0, 0.5),
+        "start-beside": (situation.old_starts_in or 6, (situation.old_starts_in or 20) * 1.5),
+        "move-old": (0.0, 1.0),
+        "record-beside": (0.0, 0.5),
+        # Four stages of `app.rolling.Settings.stay` seconds.
+        "shift-reads": (20.0, 25.0),
+        "stop-beside": (0.2, 5.0),
         # Measured: `make bench BENCH=online`; the limit of one attempt is 4 s.
         "cut-over": (0.1, 2.0),
     }

@@ -13,17 +13,16 @@ from liftlock.model.plan import Plan, PlannedStep, Strategy
 from liftlock.model.release import JumpKind
 from liftlock.plan.estimates import estimate, total
 from liftlock.plan.situation import Situation
-from liftlock.plan.strategies import in_place, online, standard
+from liftlock.plan.strategies import in_place, online, rolling, standard
 
 # Best first.
-_BUILT: tuple[ModuleType, ...] = (in_place, online, standard)
-_LATER = {Strategy.ROLLING: "this version of liftlock moves all traffic at once"}
+_BUILT: tuple[ModuleType, ...] = (in_place, rolling, online, standard)
 
 
 def plan(situation: Situation) -> Plan:
     """The plan for a situation. Raises Refused for a jump that cannot be made, UsageError for a wrong request."""
     _refuse_illegal(situation)
-    refused = {module.STRATEGY: module.offered(situation) for module in _BUILT} | _LATER
+    refused = {module.STRATEGY: module.offered(situation) for module in _BUILT}
     chosen = _choose(situation, refused)
     steps = tuple(
         PlannedStep(
@@ -75,7 +74,8 @@ def _refuse_illegal(situation: Situation) -> None:
 
 def _choose(situation: Situation, refused: dict[Strategy, str]) -> ModuleType:
     if situation.wanted is None:
-        return next(module for module in _BUILT if not refused[module.STRATEGY])
+        possible = (module for module in _BUILT if not refused[module.STRATEGY])
+        return next(module for module in possible if module is not rolling or not rolling.second_thoughts(situation))
     reason = refused[situation.wanted]
     if reason:
         raise UsageError(f"strategy {situation.wanted} is not possible here: {reason}")
@@ -90,8 +90,13 @@ def _reasons(situation: Situation, strategy: Strategy) -> tuple[str, ...]:
             said.append(f"{len(revisions)} {role} migrations, to {revisions[-1]}")
     if strategy is Strategy.IN_PLACE:
         said.append("no migration lies between the releases, so a restart is enough")
+    elif strategy is Strategy.ROLLING:
+        stall = rolling.stall_seconds(situation)
+        said.append(f"both releases can share the database: migrated in one transaction, {stall:.1f} s (rehearsed)")
     elif strategy is Strategy.ONLINE:
         said.append("the schema changes: a second database is migrated and kept equal, writes are held for the switch")
+        if not rolling.offered(situation) and (thoughts := rolling.second_thoughts(situation)):
+            said.append(thoughts)
     elif situation.wanted is None:
         said.append("the schema changes, so writes are held while it is migrated")
     return tuple(said)

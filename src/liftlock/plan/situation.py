@@ -13,7 +13,11 @@ from liftlock.model.release import Jump
 
 
 class Rehearsed(Value, frozen=True):
-    """Seconds each step took in a rehearsal of this jump, with the rows and bytes it was measured on."""
+    """Seconds each step took in a rehearsal of this jump, with the rows and bytes it was measured on.
+
+    `beside` says why the old release did not work on the migrated database; empty where it did, None where it was not
+    tried.
+    """
 
     at: datetime
     deployment_digest: str
@@ -22,6 +26,7 @@ class Rehearsed(Value, frozen=True):
     seconds: dict[str, float]
     rows: int
     bytes: int
+    beside: str | None = None
 
 
 class Situation(Value, frozen=True):
@@ -29,7 +34,8 @@ class Situation(Value, frozen=True):
 
     `foreign_revision` is the revision of a database that the target does not know (it was written by a newer
     release), or None. `wanted` is the strategy asked for, None for the best one. `gate` says whether a gate stands in
-    front of the server, `online_obstacles` why the databases could not be upgraded online.
+    front of the server, `online_obstacles` why the databases could not be upgraded online, `rolling_obstacles` what in
+    the deployment keeps two releases from sharing one.
     """
 
     now: datetime
@@ -44,4 +50,5 @@ class Situation(Value, frozen=True):
     new_starts_in: float | None = None
     gate: bool = False
     online_obstacles: tuple[str, ...] = msgspec.field(default_factory=tuple)
+    rolling_obstacles: tuple[str, ...] = msgspec.field(default_factory=tuple)
     notes: tuple[str, ...] = msgspec.field(default_factory=tuple)

@@ -41,6 +41,7 @@ class SwitchSides(BaseStep):
 
     def probe(self, context: Context) -> Probe:
         """The gate's last switch tells; a fence of a killed attempt is taken away (or made to last)."""
+        self.sides.revive()
         cut = self._cut(context)
         if cut.committed():
             cut.settle()
@@ -61,6 +62,7 @@ class SwitchSides(BaseStep):
 
     def undo(self, context: Context) -> None:
         """Before the switch: nothing but a fence to take away. After it: cut over back, with all that was written."""
+        self.sides.revive()
         cut = self._cut(context)
         if not cut.committed():
             cut.withdraw()

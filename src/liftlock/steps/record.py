@@ -17,10 +17,11 @@ class Record(BaseStep):
     The text holds no secrets (they are references), so it may be noted in the journal for the way back.
     """
 
-    name = "record"
-
-    def __init__(self, site: Site, *, title: str, before: str, after: Callable[[Context], str]) -> None:
+    def __init__(
+        self, site: Site, *, title: str, before: str, after: Callable[[Context], str], name: str = "record"
+    ) -> None:
         self.site = site
+        self.name = name
         self.title = title
         self.before = before
         self.after = after

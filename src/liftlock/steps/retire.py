@@ -37,10 +37,7 @@ class RecordGate(BaseStep):
         self._write(self.home(context))
 
     def _write(self, private: Address) -> None:
-        directory = self.sides.gate.parent
-        known = installed.load(directory)
-        if known is not None and known.private != private:
-            installed.save(directory, installed.Installed(public=known.public, private=private))
+        installed.moved(self.sides.gate.parent, private)
 
 
 class RetireGreen(BaseStep):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from liftlock.assess.check import Check
 from liftlock.assess.facts import Facts, known
+from liftlock.model import shared_schema
+from liftlock.model.deployment import Role
 from liftlock.model.finding import Finding
 
 
@@ -11,7 +13,7 @@ class AtExpectedHead(Check):
     """Each database's Alembic revision is the head of the release that runs.
 
     A database behind it is migrated silently at the next start of the server; one ahead of it keeps
-    the server from starting ("Can't locate revision").
+    the server from starting ("Can't locate revision"), unless a rolling upgrade gave it a version table of its own.
     """
 
     code = "LLC004"
@@ -22,8 +24,11 @@ class AtExpectedHead(Check):
         heads = known(facts.running_heads)
         release = facts.config.server.release
         wrong = []
+        served = shared_schema.served(facts.config.server.environment)
         for role in facts.store_facts:
             revision, head = facts.store(role).revision, heads.head(role)
+            if served is not None and role is Role.TRACKING:
+                revision = served
             if revision is None:
                 wrong.append(f"the {role} store has no MLflow schema")
             elif revision in heads.chain(role) and revision != head:
