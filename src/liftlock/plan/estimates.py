@@ -11,10 +11,11 @@ from liftlock.knowledge import schema
 from liftlock.model.deployment import Role, StoreFacts
 from liftlock.model.plan import Estimate, Origin
 from liftlock.model.uri import Engine
-from liftlock.plan.situation import Situation
+from liftlock.plan.situation import Rehearsed, Situation
 
 UNKNOWN = Estimate(low=None, high=None, origin=Origin.UNKNOWN)
 _MB = 1e6
+_FEW_ROWS = 100_000
 _FINGERPRINT_ROWS = {Engine.SQLITE: 5e5, Engine.POSTGRESQL: 8e5}
 _COPY_BYTES = {Engine.SQLITE: 150 * _MB, Engine.POSTGRESQL: 60 * _MB}
 _RESTORE_BYTES = {Engine.SQLITE: 150 * _MB, Engine.POSTGRESQL: 25 * _MB}
@@ -46,12 +47,17 @@ def total(estimates: tuple[Estimate, ...]) -> Estimate:
     )
 
 
+def growth(situation: Situation, known: Rehearsed) -> float:
+    """By how much the database has grown since a rehearsal, at least 1; of few rows nothing takes longer."""
+    rows = sum(store.rows for store in situation.deployment.stores)
+    return max(1.0, rows / max(_FEW_ROWS, known.rows))
+
+
 def _rehearsed(step: str, situation: Situation) -> Estimate | None:
     known = situation.rehearsed
     if known is None or known.jump != situation.jump or step not in known.seconds:
         return None
-    growth = max(1.0, sum(store.rows for store in situation.deployment.stores) / max(1, known.rows))
-    seconds = known.seconds[step] * growth
+    seconds = known.seconds[step] * growth(situation, known)
     return Estimate(low=round(seconds * 0.7, 1), high=round(seconds * 1.5 + 1, 1), origin=Origin.REHEARSED)
 
 

@@ -21,7 +21,7 @@ JUMP = Jump(source=Release(version="3.13.0"), target=Release(version="3.14.0"), 
 
 
 def situation(
-    *, engine: Engine = Engine.POSTGRESQL, rows: int = 1000, seconds: float = 0.4, **changes: Any
+    *, engine: Engine = Engine.POSTGRESQL, rows: int = 200_000, seconds: float = 0.4, **changes: Any
 ) -> Situation:
     store = StoreFacts(
         role=Role.TRACKING, engine=engine, uri="u", engine_version="1", revision="da6fb0208061",
@@ -34,7 +34,7 @@ def situation(
     deployment = Deployment(name="d", taken_at=NOW, runtime="process", server=server, stores=(store,), artifacts=())
     rehearsed = Rehearsed(
         at=NOW, deployment_digest="x", jump=JUMP, strategy=Strategy.STANDARD, seconds={"migrate-tracking": seconds},
-        rows=1000, bytes=1, beside="",
+        rows=200_000, bytes=1, beside="",
     )  # fmt: skip
     made = Situation(now=NOW, deployment=deployment, jump=JUMP, gate=True, rehearsed=rehearsed)
     return msgspec.structs.replace(made, **changes)
@@ -65,7 +65,7 @@ def test_a_short_stall_makes_it_the_choice() -> None:
     assert [step.name for step in made.steps if step.holds_writes] == ["move-old", "migrate-tracking", "cut-over"]
 
 
-@pytest.mark.parametrize(("seconds", "rows"), [(1.5, 1000), (0.5, 3000)])
+@pytest.mark.parametrize(("seconds", "rows"), [(1.5, 50), (1.5, 200_000), (0.5, 600_000)])
 def test_a_longer_one_leaves_it_possible_and_says_so(seconds: float, rows: int) -> None:
     given = situation(seconds=seconds, rows=rows)
     made = plan(given)

@@ -6,6 +6,7 @@ from liftlock.knowledge import additive
 from liftlock.model.deployment import Role
 from liftlock.model.plan import Reversibility, Strategy
 from liftlock.model.uri import Engine
+from liftlock.plan.estimates import growth
 from liftlock.plan.situation import Situation
 from liftlock.plan.strategies.interface import Outline
 
@@ -60,8 +61,7 @@ def stall_seconds(situation: Situation) -> float:
     """How long the migration keeps everybody waiting: as rehearsed, more where the database grew since."""
     known = situation.rehearsed
     assert known is not None, "asked only where it was rehearsed"
-    growth = max(1.0, sum(store.rows for store in situation.deployment.stores) / max(1, known.rows))
-    return known.seconds.get("migrate-tracking", 0.0) * growth
+    return known.seconds.get("migrate-tracking", 0.0) * growth(situation, known)
 
 
 def outline(situation: Situation) -> tuple[Outline, ...]:
