@@ -14,35 +14,31 @@ if TYPE_CHECKING:
 class Exchange:
     """A request from its head to the end of its answer. Times are of the monotonic clock, in seconds.
 
-    `complete`: the client has sent all of it. `connection` is set once bytes may reach the upstream; until then they
-    gather in `pending`; `size` is what it keeps in memory while held. `gone`: the client left. `keep`: its connection
-    may serve another request afterwards.
+    `complete`: the client has sent all of it. `connection` is set while bytes may reach the upstream; until then they
+    gather in `pending` (and stay there when a complete read may have to be sent again). `held`: how long it waited in
+    a hold. `gone`: when the client left, 0 while it is there. `answered`: the answer's head was passed on. `keep`: the
+    client's connection may serve another request afterwards.
     """
 
     __slots__ = (
-        "abandoned", "answered", "client", "complete", "connection", "gone", "head", "held", "held_since", "keep",
-        "pending", "pending_bytes", "retried", "size", "started", "status", "upstream", "whole", "write",
+        "answered", "client", "complete", "connection", "gone", "head", "held", "keep", "pending", "retried", "started",
+        "status", "upstream", "write",
     )  # fmt: skip
 
-    def __init__(self, client: ClientConnection, head: Head, *, write: bool, started: float) -> None:
+    def __init__(self, client: ClientConnection, head: Head, pending: bytes, started: float, *, write: bool) -> None:
         self.client = client
         self.head = head
         self.write = write
         self.started = started
-        self.complete = head.length == 0
-        self.pending = [head.forward]
-        self.pending_bytes = len(head.forward)
+        self.complete = False
+        self.pending = pending
         self.connection: UpstreamConnection | None = None
         self.upstream: Upstream | None = None
-        self.held_since = 0.0
         self.held = 0.0
-        self.size = 0
-        self.gone = False
-        self.abandoned = 0.0
+        self.gone = 0.0
         self.answered = False
         self.status = 0
         self.keep = head.keep
-        self.whole = b""
         self.retried = False
 
     def send(self, data: bytes) -> None:
@@ -50,16 +46,4 @@ class Exchange:
         if self.connection is not None:
             self.connection.send(data)
         else:
-            self.pending.append(data)
-            self.pending_bytes += len(data)
-
-    def begin(self, connection: UpstreamConnection) -> None:
-        """Send what has gathered; from here on the upstream knows of this request."""
-        self.connection = connection
-        data = b"".join(self.pending)
-        self.pending = []
-        self.pending_bytes = 0
-        if self.complete and not self.write:
-            self.whole = data  # a read may be sent again if the connection turns out to be dead
-        connection.send(data)
-        self.client.resume()
+            self.pending += data

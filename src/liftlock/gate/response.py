@@ -20,21 +20,20 @@ class BadAnswer(Exception):
 
 
 class Answer:
-    """One answer's head. `length` is the body's size in bytes, CHUNKED or UNTIL_CLOSE; `raw` has no Connection line."""
+    """One answer's head. `length` is the body's size in bytes, CHUNKED or UNTIL_CLOSE; `raw` has no Connection line.
 
-    __slots__ = ("keep", "length", "one_zero", "raw", "status")
+    `keep` says whether the server's connection may be used again, `delimited` whether the client's may: the answer is
+    of HTTP/1.1 and says where it ends.
+    """
 
-    def __init__(self, status: int, raw: bytes, length: int, *, keep: bool, one_zero: bool) -> None:
+    __slots__ = ("delimited", "keep", "length", "raw", "status")
+
+    def __init__(self, status: int, raw: bytes, length: int, *, keep: bool, delimited: bool) -> None:
         self.status = status
         self.raw = raw
         self.length = length
         self.keep = keep
-        self.one_zero = one_zero
-
-    @property
-    def interim(self) -> bool:
-        """Whether another answer follows (`100 Continue`)."""
-        return self.status < 200
+        self.delimited = delimited
 
 
 @functools.lru_cache(maxsize=512)
@@ -59,7 +58,8 @@ def parse(raw: bytes, to_head: bool) -> Answer:
     length = _length(low)
     if to_head or status < 200 or status in (204, 304):
         length = 0
-    return Answer(status, raw, length, keep=keep and length != UNTIL_CLOSE, one_zero=one_zero)
+    ends = length != UNTIL_CLOSE
+    return Answer(status, raw, length, keep=keep and ends, delimited=ends and not one_zero)
 
 
 def _length(low: bytes) -> int:
