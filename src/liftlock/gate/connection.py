@@ -10,13 +10,16 @@ from liftlock import clock
 from liftlock.gate.answers import message
 from liftlock.gate.chunks import BadChunk, Chunks
 from liftlock.gate.exchange import Exchange
-from liftlock.gate.head import CHUNKED, Rejected
+from liftlock.gate.head import CHUNKED, REMEMBERED, Rejected
 
 if TYPE_CHECKING:
     from liftlock.gate.traffic import Traffic
 
 # How much of a body, or of requests sent ahead, is kept while it cannot be sent on.
 _AHEAD = 65_536
+# Up to this size a body is sent on when it is complete. Clients send head and body apart: this is one message to the
+# server instead of two, and a client that trickles neither occupies the server nor keeps a drain waiting.
+_GATHERED = 16_384
 _LINGER = 2.0
 _NEVER = float("inf")
 _TCP_ESTABLISHED = 1
@@ -26,8 +29,8 @@ class ClientConnection(asyncio.Protocol):
     """One client. `deadline` is the moment (monotonic seconds) at which it is cut off unless it acts."""
 
     __slots__ = (
-        "_body_deadline", "_buffer", "_choked", "_chunks", "_left", "_looping", "_scanned", "closing", "deadline",
-        "exchange", "gate", "name", "paused", "peer", "scheme", "transport",
+        "_body_deadline", "_buffer", "_choked", "_chunks", "_gathering", "_left", "_looping", "_scanned", "closing",
+        "deadline", "exchange", "gate", "name", "paused", "peer", "scheme", "transport",
     )  # fmt: skip
 
     def __init__(self, gate: Traffic, *, tls: bool) -> None:
@@ -45,6 +48,7 @@ class ClientConnection(asyncio.Protocol):
         self._left = 0
         self._chunks: Chunks | None = None
         self._choked = False
+        self._gathering = False
         self._looping = False
         self._body_deadline = 0.0
 
@@ -59,7 +63,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write(message(503, "it serves as many connections as it may", keep=False))
             self.transport.close()
             return
-        self._idle(clock.monotonic())
+        self._after(clock.monotonic())
 
     def data_received(self, data: bytes) -> None:
         """A part of a request: of the body that is being sent on, or of what comes next."""
@@ -197,11 +201,8 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = now + self.gate.limits.head
             self._next()
         else:
-            self._idle(now)
-
-    def _idle(self, now: float) -> None:
-        self.deadline = now + self.gate.limits.idle
-        self.gate.idle[self] = None
+            self.deadline = now + self.gate.limits.idle
+            self.gate.idle[self] = None
 
     def _end(self, *, linger: bool) -> None:
         self.closing = True
@@ -229,32 +230,37 @@ class ClientConnection(asyncio.Protocol):
     def _one(self) -> bool:
         """Take one request out of the buffer; whether the next one can be taken now."""
         gate, data = self.gate, self._buffer
-        end = data.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
+        end = data.find(b"\r\n\r\n", self._scanned - 3 if self._scanned > 3 else 0) + 4
         if end < 4 or end > gate.limits.head_bytes:
             self._partial(data, too_long=end >= 4)
             return False
         self._scanned = 0
         gate.idle.pop(self, None)
         try:
-            head, write = gate.read(data[:end], self.peer, self.scheme)
+            # A client in a loop sends the same head again and again.
+            read = gate.remembered if end <= REMEMBERED else gate.read
+            head, write = read(data[:end], self.peer, self.scheme)
         except Rejected as rejected:
             gate.rejected(self, rejected.status)
             self.refuse(rejected.status, rejected.reason)
             return False
         self._buffer = b""
-        exchange = Exchange(self, head, head.forward, clock.monotonic(), write=write)
+        whole = len(data) == end + head.length
+        pending = head.forward + data[end:] if whole else head.forward
+        exchange = Exchange(self, head, write, clock.monotonic(), pending, head.keep, whole)
         self.exchange = exchange
-        if len(data) == end + head.length:
-            exchange.pending += data[end:]
-            exchange.complete = True
+        if whole:
             self.deadline = _NEVER
+            gate.admit(exchange, exchange.started)
         else:
             self._left = head.length
             self._chunks = Chunks() if head.length == CHUNKED else None
+            self._gathering = gathering = 0 < head.length <= _GATHERED and not head.expects
             self._body_deadline = exchange.started + gate.limits.body_grace
             if not self._body(exchange, data[end:]):
                 return False
-        gate.admit(exchange)
+            if not gathering:
+                gate.admit(exchange, exchange.started)
         answered = self.exchange is not exchange
         return answered and self._buffer != b"" and not self.closing and not self._choked
 
@@ -294,8 +300,11 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = _NEVER
         if data:
             exchange.send(data)
-            if exchange.connection is None and len(exchange.pending) > _AHEAD:
+            if exchange.connection is None and len(exchange.pending) > _AHEAD and not self._gathering:
                 self.pause()
+        if self._gathering and exchange.complete:
+            self._gathering = False
+            self.gate.admit(exchange, clock.monotonic())
         return True
 
 

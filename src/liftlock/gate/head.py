@@ -12,13 +12,18 @@ import re
 from typing import Any
 
 import httptools
+import msgspec
 
 _TOKEN = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 # Possessive quantifiers: a head that does not match fails in linear time.
-_LINE = re.compile(rb"([" + _TOKEN + rb"]{1,32}+) ([!-~\x80-\xff]++) HTTP/([0-9])\.([0-9])\r\n")
+_METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
+# The path ends at "?"; "#" has no place in a request.
+_LINE = re.compile(
+    rb"(" + rb"|".join(_METHODS) + rb") (/[!\"$->@-~\x80-\xff]*+)(?:\?[!\"$-~\x80-\xff]*+)? HTTP/1\.([01])\r\n"
+)
+_ANY_LINE = re.compile(rb"([" + _TOKEN + rb"]{1,32}+) [!-~\x80-\xff]++ HTTP/([0-9]\.[0-9])\r\n")
 _FIELDS = re.compile(rb"(?:[" + _TOKEN + rb"]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 # Connection may name headers to drop on the way, but never those that frame, route or authorize the request.
 _KEPT = frozenset({b"content-length", b"transfer-encoding", b"host", b"authorization", b"cookie", b"content-type"})
 _HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"http2-settings"})
@@ -44,46 +49,35 @@ class Rejected(Exception):
         self.reason = reason
 
 
-class Head:
+class Head(msgspec.Struct):
     """One request's head: verb, raw path and the bytes to send on. Shared by equal requests: read only.
 
-    `length` is the body's size in bytes, or CHUNKED. `keep` says whether the client's connection may serve another
-    request. `line` is what the access log says of it: verb, path (without query), User-Agent, client version.
+    `length` is the body's size in bytes, or CHUNKED. `line` is what the access log says of it: verb, path (without
+    query), User-Agent, client version. `expects`: the client waits for `100 Continue` before it sends the body. `keep`
+    says whether the client's connection may serve another request.
     """
 
-    __slots__ = ("forward", "keep", "length", "line", "method", "one_zero", "path")
-
-    def __init__(
-        self, method: bytes, path: bytes, forward: bytes, length: int, line: tuple[str, str, str, str],
-        *, keep: bool, one_zero: bool,
-    ) -> None:  # fmt: skip
-        self.method = method
-        self.path = path
-        self.forward = forward
-        self.length = length
-        self.line = line
-        self.keep = keep
-        self.one_zero = one_zero
+    method: bytes
+    path: bytes
+    forward: bytes
+    length: int
+    line: tuple[str, str, str, str]
+    expects: bool
+    keep: bool
+    one_zero: bool
 
 
 def parse(raw: bytes, peer: bytes, scheme: bytes) -> Head:
     """The head in `raw` (through its empty line). `peer` is the client's address. Raises Rejected."""
     match = _LINE.match(raw)
     if match is None:
-        raise Rejected(400, "malformed request line")
-    method, target, major, minor = match.groups()
-    if major != b"1" or minor not in (b"0", b"1"):
-        raise Rejected(505, "only HTTP/1.0 and HTTP/1.1 are served")
-    if method not in _METHODS:
-        raise Rejected(501, "unknown method")
-    if target[0] != 47 or b"#" in target:  # "/"
-        raise Rejected(400, "the request target must be a path")
+        raise _rejected_line(raw)
+    method, path, minor = match.groups()
     one_zero = minor == b"0"
     at = match.end()
     block = raw[at:]
     # Requests differ in their first line more than in their headers.
-    read = _remembered if len(block) <= REMEMBERED else _Fields
-    fields = read(block, peer, scheme)
+    fields = (_remembered if len(block) <= REMEMBERED else _Fields)(block, peer, scheme)
     if one_zero:
         if fields.length == CHUNKED:
             raise Rejected(400, "Transfer-Encoding with HTTP/1.0")
@@ -96,12 +90,24 @@ def parse(raw: bytes, peer: bytes, scheme: bytes) -> Head:
         pass  # our own rules for Upgrade have been applied
     except httptools.HttpParserError as error:
         raise Rejected(400, f"malformed request head: {error}") from None
-    path = target.partition(b"?")[0]
     return Head(
         method, path, raw[:at] + fields.forward, fields.length,
         (method.decode(), path[:256].decode("latin-1"), fields.agent, fields.version),
-        keep=fields.keep and not one_zero, one_zero=one_zero,
+        fields.expects, fields.keep and not one_zero, one_zero,
     )  # fmt: skip
+
+
+def _rejected_line(raw: bytes) -> Rejected:
+    """What is wrong with a first line."""
+    match = _ANY_LINE.match(raw)
+    if match is None:
+        return Rejected(400, "malformed request line")
+    method, version = match.groups()
+    if version not in (b"1.0", b"1.1"):
+        return Rejected(505, "only HTTP/1.0 and HTTP/1.1 are served")
+    if method not in _METHODS:
+        return Rejected(501, "unknown method")
+    return Rejected(400, "the request target must be a path")
 
 
 class _Nothing:
@@ -117,7 +123,7 @@ class _Fields:
     Raises Rejected for what is wrong whatever the first line is.
     """
 
-    __slots__ = ("agent", "forward", "host", "keep", "length", "version")
+    __slots__ = ("agent", "expects", "forward", "host", "keep", "length", "version")
 
     def __init__(self, block: bytes, peer: bytes, scheme: bytes) -> None:
         if _FIELDS.fullmatch(block) is None:
@@ -126,7 +132,9 @@ class _Fields:
         host = found.get(b"host")
         self.host = host is not None
         self.length = _framing(found)
-        if found.get(b"expect", b"100-continue").lower() != b"100-continue":
+        expect = found.get(b"expect")
+        self.expects = expect is not None
+        if expect is not None and expect.lower() != b"100-continue":
             raise Rejected(417, "unknown expectation")
         # HTTP/1.1 lets a server ignore an upgrade. h2c is offered by clients that are as happy with HTTP/1.1; anything
         # else (websocket) is of no use without it, so it is told so.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import re
 
+import msgspec
+
 _HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n"
     rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
@@ -19,21 +21,18 @@ class BadAnswer(Exception):
     """The upstream's answer cannot be framed."""
 
 
-class Answer:
+class Answer(msgspec.Struct):
     """One answer's head. `length` is the body's size in bytes, CHUNKED or UNTIL_CLOSE; `raw` has no Connection line.
 
     `keep` says whether the server's connection may be used again, `delimited` whether the client's may: the answer is
     of HTTP/1.1 and says where it ends.
     """
 
-    __slots__ = ("delimited", "keep", "length", "raw", "status")
-
-    def __init__(self, status: int, raw: bytes, length: int, *, keep: bool, delimited: bool) -> None:
-        self.status = status
-        self.raw = raw
-        self.length = length
-        self.keep = keep
-        self.delimited = delimited
+    status: int
+    raw: bytes
+    length: int
+    keep: bool
+    delimited: bool
 
 
 @functools.lru_cache(maxsize=512)

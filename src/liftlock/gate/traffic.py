@@ -11,7 +11,7 @@ from liftlock import clock
 from liftlock.gate.connection import ClientConnection
 from liftlock.gate.endpoints import Classifier, table
 from liftlock.gate.exchange import Exchange
-from liftlock.gate.head import REMEMBERED, Head, parse
+from liftlock.gate.head import Head, parse
 from liftlock.gate.log import AccessLog, Line
 from liftlock.gate.metrics import Metrics
 from liftlock.gate.model import Address, Settings, Side
@@ -42,8 +42,8 @@ class Traffic:
         self._tasks: set[asyncio.Task[None]] = set()
         # Wall-clock time is the monotonic one plus this: one clock call a request is enough.
         self._epoch = clock.now().timestamp() - clock.monotonic()
-        # A client in a loop sends the same head again and again.
-        self._remembered = functools.lru_cache(maxsize=1024)(self._parse)
+        # `read`, with a memory; for heads of up to REMEMBERED bytes.
+        self.remembered = functools.lru_cache(maxsize=1024)(self.read)
 
     # Clients
 
@@ -68,31 +68,39 @@ class Traffic:
 
     def read(self, raw: bytes, peer: bytes, scheme: bytes) -> tuple[Head, bool]:
         """What a request's head says, and whether the request may write. Raises Rejected."""
-        return (self._remembered if len(raw) <= REMEMBERED else self._parse)(raw, peer, scheme)
-
-    def _parse(self, raw: bytes, peer: bytes, scheme: bytes) -> tuple[Head, bool]:
         head = parse(raw, peer, scheme)
         return head, not self.classifier.reads(head.method, head.path)
 
-    def admit(self, exchange: Exchange) -> None:
+    def admit(self, exchange: Exchange, now: float) -> None:
         """Let a request pass, or make it wait."""
-        if self._holding and exchange.write:
-            self._queue(exchange)
+        if exchange.write:
+            if self._holding:
+                self._queue(exchange, now)
+                return
+            upstream = self.upstream
+            upstream.writes += 1
         else:
-            self._dispatch(exchange, exchange.started)
+            upstream = self.upstream
+            upstream.reads += 1
+        exchange.upstream = upstream
+        connection = upstream.take(exchange.write, now)
+        if connection is not None:
+            connection.start(exchange)
+        else:
+            self._spawn(self._connect(exchange, upstream))
 
     def holds(self, exchange: Exchange) -> bool:
         """Whether a request waits for the end of a hold."""
         return exchange in self._held
 
-    def _queue(self, exchange: Exchange) -> None:
+    def _queue(self, exchange: Exchange, now: float) -> None:
         size = len(exchange.pending) + exchange.client.buffered()
         if len(self._held) >= self.limits.queue or self._held_bytes + size > self.limits.queue_bytes:
             self.metrics.overflowed += 1
             # 429, not 503: every MLflow client resends any request on 429, but 3.18 fails a create_run on 503 at once.
             self._answer(exchange, 429, "writes are held for an upgrade and too many wait; try again")
             return
-        self._held[exchange] = _Wait(exchange.started, size)
+        self._held[exchange] = _Wait(now, size)
         self._held_bytes += size
         exchange.client.pause()
 
@@ -100,18 +108,6 @@ class Traffic:
         self._held_bytes -= wait.size
         exchange.held = clock.monotonic() - wait.since
         self.metrics.longest_held = max(self.metrics.longest_held, exchange.held)
-
-    def _dispatch(self, exchange: Exchange, now: float) -> None:
-        upstream = exchange.upstream = self.upstream
-        if exchange.write:
-            upstream.writes += 1
-        else:
-            upstream.reads += 1
-        connection = upstream.take(exchange.write, now)
-        if connection is not None:
-            connection.start(exchange)
-        else:
-            self._spawn(self._connect(exchange, upstream))
 
     async def _connect(self, exchange: Exchange, upstream: Upstream) -> None:
         # A server that is just being restarted refuses for a moment. A client of its own would connect again; behind
@@ -137,7 +133,7 @@ class Traffic:
             connection.start(exchange)
         elif upstream.retired and not exchange.write:
             upstream.reads -= 1
-            self._dispatch(exchange, clock.monotonic())
+            self.admit(exchange, clock.monotonic())
         else:
             self._answer(exchange, 503, f"no connection to the server at {upstream.address}")
 
@@ -168,13 +164,15 @@ class Traffic:
         now = clock.monotonic()
         started, client = exchange.started, exchange.client
         verb, path, agent, version = exchange.head.line
-        self._line(
+        self._lines.append(
             Line(
                 int((self._epoch + started) * 1000), client.name, verb, path, agent, version, not exchange.write,
                 exchange.status or 499, int((now - started) * 1e6), int(exchange.held * 1e6),
                 upstream.name if upstream is not None else "",
             )
         )  # fmt: skip
+        if len(self._lines) >= _BATCH:
+            self.settle()
         client.answered(exchange, now)
 
     def failed(self, exchange: Exchange, why: str) -> None:
@@ -191,6 +189,8 @@ class Traffic:
             self._waited(exchange, self._held.pop(exchange))
             self.metrics.left += 1
             self.finished(exchange)
+        elif exchange.upstream is None:
+            self.finished(exchange)  # its body was still being gathered
         elif connection is None:
             return  # being connected for: `_connect` sees that nobody waits
         elif exchange.write:
@@ -229,7 +229,7 @@ class Traffic:
         """A head was answered and not forwarded: count and log it."""
         self.metrics.rejected += 1
         at = int((self._epoch + clock.monotonic()) * 1000)
-        self._line(Line(at, client.name, "", "", "", "", False, status, 0))
+        self._lines.append(Line(at, client.name, "", "", "", "", False, status, 0))
 
     def _answer(self, exchange: Exchange, status: int, reason: str) -> None:
         if exchange.gone:
@@ -237,11 +237,6 @@ class Traffic:
         else:
             exchange.client.respond(exchange, status, reason)
         self.finished(exchange)
-
-    def _line(self, line: Line) -> None:
-        self._lines.append(line)
-        if len(self._lines) >= _BATCH:
-            self.settle()
 
     def settle(self) -> None:
         """Bring metrics and log up to date."""
@@ -262,7 +257,7 @@ class Traffic:
         for exchange, wait in held.items():
             self._waited(exchange, wait)
             if exchange.client.present():
-                self._dispatch(exchange, clock.monotonic())
+                self.admit(exchange, clock.monotonic())
             else:
                 # Left, though the event loop has not heard of it yet: never send what nobody waits for.
                 self.metrics.left += 1

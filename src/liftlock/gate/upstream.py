@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from liftlock.gate.exchange import Exchange
 
 _HEAD_MAX = 65_536
+# An answer of up to this size is passed on when it is complete: one message to the client, and a server that breaks
+# off half-way makes for a 502 instead of half an answer.
+_GATHERED = 16_384
 
 
 class Upstream:
@@ -38,13 +41,6 @@ class Upstream:
     def side(self) -> Side:
         """Its counts as a value."""
         return Side(address=self.address, reads=self.reads, writes=self.writes)
-
-    def count(self, *, write: bool, by: int) -> None:
-        """One request more or less in flight."""
-        if write:
-            self.writes += by
-        else:
-            self.reads += by
 
     def take(self, write: bool, now: float) -> UpstreamConnection | None:
         """A connection that is surely open still, the one used last; None when there is none."""
@@ -109,8 +105,8 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to an upstream: one request at a time, its answer passed to the client as it comes."""
 
     __slots__ = (
-        "_answer", "_buffer", "_chunks", "_left", "_paused", "_poll", "_socket", "_upstream", "closing", "exchange",
-        "idle_since", "transport", "used",
+        "_answer", "_buffer", "_chunks", "_kept", "_left", "_paused", "_poll", "_socket", "_upstream", "closing",
+        "exchange", "idle_since", "transport", "used",
     )  # fmt: skip
 
     def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
@@ -125,6 +121,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.closing = False
         self._paused = False
         self._buffer = b""
+        self._kept = b""
         self._answer: response.Answer | None = None
         self._chunks: Chunks | None = None
         self._left = 0
@@ -165,7 +162,7 @@ class UpstreamConnection(asyncio.Protocol):
             if self._answer is None:
                 self._head(exchange, data)
             else:
-                self._body(exchange, data)
+                self._body(exchange, self._answer, data)
         except (response.BadAnswer, BadChunk) as error:
             self.exchange = None
             self.abort()
@@ -197,28 +194,37 @@ class UpstreamConnection(asyncio.Protocol):
             data = data[end:]
         self._answer = answer
         exchange.status = answer.status
-        exchange.answered = True
         raw = answer.raw
         if not (answer.delimited and exchange.complete and exchange.keep):
             exchange.keep = False
             raw = raw[:-2] + b"Connection: close\r\n\r\n"
+        if len(data) == end + answer.length:
+            exchange.answered = True
+            exchange.client.pass_on(exchange, raw + data[end:])
+            self._complete(exchange, clean=True)
+            return
+        self._kept = raw
         self._left = answer.length
         if answer.length == response.CHUNKED:
             self._chunks = Chunks()
-        self._body(exchange, data[end:], raw)
+        self._body(exchange, answer, data[end:])
 
-    def _body(self, exchange: Exchange, data: bytes, head: bytes = b"") -> None:
+    def _body(self, exchange: Exchange, answer: response.Answer, data: bytes) -> None:
         rest, done = b"", False
         if self._chunks is not None:
             data, rest = self._chunks.feed(data)
             done = self._chunks.done
-        elif self._left != response.UNTIL_CLOSE:
+        elif answer.length != response.UNTIL_CLOSE:
             if len(data) > self._left:
                 data, rest = data[: self._left], data[self._left :]
             self._left -= len(data)
             done = self._left == 0
-        if head or data:
-            exchange.client.pass_on(exchange, head + data)
+        data, self._kept = self._kept + data, b""
+        if not done and 0 <= answer.length <= _GATHERED:
+            self._kept = data
+        elif data:
+            exchange.answered = True
+            exchange.client.pass_on(exchange, data)
         if done:
             self._complete(exchange, clean=not rest)
 
@@ -228,7 +234,8 @@ class UpstreamConnection(asyncio.Protocol):
         assert answer is not None
         self.exchange = None
         self.used = True
-        self.go_on_reading()
+        if self._paused:
+            self.go_on_reading()
         if answer.keep and clean and exchange.complete and not exchange.head.one_zero and not self.closing:
             self._upstream.give(self)
         elif exchange.complete:
@@ -251,7 +258,7 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is None:
             return
         gate = exchange.client.gate
-        if self._answer is not None and self._left == response.UNTIL_CLOSE:
+        if self._answer is not None and self._answer.length == response.UNTIL_CLOSE:
             gate.finished(exchange)
         elif self.used and not exchange.answered and gate.retry(exchange):
             return
