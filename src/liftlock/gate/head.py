@@ -36,6 +36,8 @@ _NO_NAMES: frozenset[bytes] = frozenset()
 _KEEP_ALIVE = frozenset({b"keep-alive"})
 _PLAIN = (_NO_NAMES, _KEEP_ALIVE)
 CHUNKED = -1
+# gunicorn takes 100, nothing of MLflow's clients sends more than 20.
+_MOST = 256
 # Longer ones are not remembered, so that nobody can fill the memory with them.
 REMEMBERED = 4096
 
@@ -128,6 +130,8 @@ class _Fields:
     def __init__(self, block: bytes, peer: bytes, scheme: bytes) -> None:
         if _FIELDS.fullmatch(block) is None:
             raise Rejected(400, "malformed request head")
+        if block.count(b"\n") > _MOST:
+            raise Rejected(431, "too many headers")
         found = _noted(block)
         host = found.get(b"host")
         self.host = host is not None

@@ -71,7 +71,7 @@ class Metrics:
             ("longest_held_seconds", "gauge", round(self.longest_held, 6), "Longest wait of a held write."),
             ("clients", "gauge", counts.clients, "Client connections."),
             ("overflowed_total", "counter", counts.overflowed, "Writes refused because the queue was full."),
-            ("left_total", "counter", counts.left, "Held writes dropped because their client left."),
+            ("left_total", "counter", counts.left, "Requests that waited, dropped because their client left."),
             ("expired_total", "counter", counts.expired, "Holds that ended because nobody renewed them."),
             ("unsettled_total", "counter", counts.unsettled, "Writes whose upstream broke off before the answer."),
             ("rejected_total", "counter", self.rejected, "Requests answered and not forwarded: malformed."),

@@ -114,6 +114,7 @@ class Traffic:
         # the gate it would see an answer instead, which MLflow 3.18 does not resend for every call. So wait here.
         deadline = clock.monotonic() + self.limits.connect
         connection: UpstreamConnection | None = None
+        waited = False
         while not exchange.gone and connection is None:
             try:
                 connection = await asyncio.wait_for(upstream.connect(), max(0.1, deadline - clock.monotonic()))
@@ -123,12 +124,17 @@ class Traffic:
                 if upstream.retired and not exchange.write:
                     break
                 await asyncio.sleep(_CONNECT_PAUSE)
+                waited = True
             if connection is not None and connection.closing:
                 connection = None
         if exchange.gone:
             if connection is not None:
                 upstream.give(connection)
             self.finished(exchange)
+        elif waited and not exchange.client.present():
+            if connection is not None:
+                upstream.give(connection)
+            self._departed(exchange)
         elif connection is not None:
             connection.start(exchange)
         elif upstream.retired and not exchange.write:
@@ -259,13 +265,16 @@ class Traffic:
             if exchange.client.present():
                 self.admit(exchange, clock.monotonic())
             else:
-                # Left, though the event loop has not heard of it yet: never send what nobody waits for.
-                self.metrics.left += 1
-                exchange.gone = clock.monotonic()
-                client = exchange.client
-                self.finished(exchange)
-                client.exchange = None
-                client.transport.abort()
+                self._departed(exchange)
+
+    def _departed(self, exchange: Exchange) -> None:
+        """The client left, though the event loop has not heard of it yet: never send what nobody waits for."""
+        self.metrics.left += 1
+        exchange.gone = clock.monotonic()
+        client = exchange.client
+        self.finished(exchange)
+        client.exchange = None
+        client.transport.abort()
 
     def move(self, successor: Upstream) -> None:
         """All traffic goes to another upstream from now on."""

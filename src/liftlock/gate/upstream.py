@@ -70,11 +70,12 @@ class Upstream:
     def trim(self) -> None:
         """Close connections idle for too long."""
         now = clock.monotonic()
-        keep = [each for each in self._idle if now - each.idle_since < self._reuse and not each.closing]
-        for each in self._idle:
-            if each not in keep:
+        idle, self._idle = self._idle, []
+        for each in idle:
+            if now - each.idle_since < self._reuse and not each.closing:
+                self._idle.append(each)
+            else:
                 each.close()
-        self._idle = keep
 
     def retire(self) -> None:
         """No new request goes here: close what is idle; what is busy closes after its answer."""
