@@ -56,13 +56,13 @@ from liftlock.gate.model import Side
 Upstream.side = lambda self: Side(address=self.address, reads=self.reads, writes=max(0, self.writes - 1))
 """),
     "an abandoned write is forgotten": ("in_flight", """
-from liftlock.gate.core import Gate
-good = Gate.abandon
+from liftlock.gate.traffic import Traffic
+good = Traffic.abandon
 def abandon(self, exchange):
     good(self, exchange)
     if exchange.write and exchange.upstream is not None:
         exchange.upstream.writes -= 1
-Gate.abandon = abandon
+Traffic.abandon = abandon
 """),
     "switched before it was drained": ("in_flight", """
 from liftlock.gate import machine
@@ -80,16 +80,19 @@ Upstream.__init__ = init
 Upstream.retire = Upstream.trim = lambda self: None
 """),
     "what was held goes to the old side": ("cut_over", """
-from liftlock.gate.core import Gate
-good = Gate._release_held
+from liftlock.gate.traffic import Traffic
+from liftlock.gate.upstream import Upstream
+good, good_move = Traffic.release, Traffic.move
+def move(self, successor):
+    self.old = self.upstream.address
+    good_move(self, successor)
 def release(self):
-    new = self._upstream
-    if self._retired or self.state.switch:
-        from liftlock.gate.upstream import Upstream
-        self._upstream = Upstream(self.state.switch.source, reuse=1.0)
+    new = self.upstream
+    if hasattr(self, 'old'):
+        self.upstream = Upstream(self.old, reuse=1.0)
     good(self)
-    self._upstream = new
-Gate._release_held = release
+    self.upstream = new
+Traffic.move, Traffic.release = move, release
 """),
     "reads wait too": ("cut_over", """
 from liftlock.gate.endpoints import Classifier

@@ -242,6 +242,18 @@ def running(directory: Path, upstream: Address, *, seeded: str = "", **limits: f
         gate.kill()
 
 
+@contextlib.contextmanager
+def recorded(directory: Path) -> Iterator[tuple[GateProcess, Recorder]]:
+    """A gate and the server behind it."""
+    with Recorder("up") as up, running(directory, up.address) as gate:
+        yield gate, up
+
+
+def head(*lines: str) -> bytes:
+    """The head of a POST to /x."""
+    return "\r\n".join(["POST /x HTTP/1.1", "Host: g", *lines, "", ""]).encode("latin-1")
+
+
 class Raw:
     """A client that sends bytes as they are."""
 

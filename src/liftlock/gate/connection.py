@@ -7,29 +7,33 @@ import socket
 from typing import TYPE_CHECKING, cast
 
 from liftlock import clock
-from liftlock.gate import head
+from liftlock.gate.answers import message
 from liftlock.gate.chunks import BadChunk, Chunks
 from liftlock.gate.exchange import Exchange
-from liftlock.gate.upstream import established
+from liftlock.gate.head import CHUNKED, REMEMBERED, Rejected
 
 if TYPE_CHECKING:
-    from liftlock.gate.core import Gate
+    from liftlock.gate.traffic import Traffic
 
 # How much of a body, or of requests sent ahead, is kept while it cannot be sent on.
 _AHEAD = 65_536
+# Up to this size a body is sent on when it is complete. Clients send head and body apart: this is one message to the
+# server instead of two, and a client that trickles neither occupies the server nor keeps a drain waiting.
+_GATHERED = 16_384
 _LINGER = 2.0
 _NEVER = float("inf")
+_TCP_ESTABLISHED = 1
 
 
 class ClientConnection(asyncio.Protocol):
     """One client. `deadline` is the moment (monotonic seconds) at which it is cut off unless it acts."""
 
     __slots__ = (
-        "_body_deadline", "_buffer", "_choked", "_chunks", "_left", "_looping", "_paused", "_scanned", "closing",
-        "deadline", "exchange", "gate", "name", "peer", "scheme", "transport",
+        "_body_deadline", "_buffer", "_choked", "_chunks", "_gathering", "_left", "_looping", "_scanned", "closing",
+        "deadline", "exchange", "gate", "name", "paused", "peer", "scheme", "transport",
     )  # fmt: skip
 
-    def __init__(self, gate: Gate, *, tls: bool) -> None:
+    def __init__(self, gate: Traffic, *, tls: bool) -> None:
         self.gate = gate
         self.scheme = b"https" if tls else b"http"
         self.transport: asyncio.Transport
@@ -38,12 +42,13 @@ class ClientConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.deadline = _NEVER
         self.closing = False
+        self.paused = False
         self._buffer = b""
         self._scanned = 0
         self._left = 0
         self._chunks: Chunks | None = None
-        self._paused = False
         self._choked = False
+        self._gathering = False
         self._looping = False
         self._body_deadline = 0.0
 
@@ -55,10 +60,10 @@ class ClientConnection(asyncio.Protocol):
         self.peer = self.name.encode()
         if not self.gate.enter(self):
             self.closing = True
-            self.transport.write(self.gate.message(503, "it serves as many connections as it may", keep=False))
+            self.transport.write(message(503, "it serves as many connections as it may", keep=False))
             self.transport.close()
             return
-        self._idle()
+        self._after(clock.monotonic())
 
     def data_received(self, data: bytes) -> None:
         """A part of a request: of the body that is being sent on, or of what comes next."""
@@ -77,7 +82,7 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more. It may still wait for its answer; while held, it counts as gone."""
         exchange = self.exchange
-        if exchange is None or not exchange.complete or exchange.held_since:
+        if exchange is None or not exchange.complete or self.gate.holds(exchange):
             return False
         exchange.keep = False
         return True
@@ -103,14 +108,14 @@ class ClientConnection(asyncio.Protocol):
         self._choked = False
         self.deadline = _NEVER
         if self.exchange is None:
-            self._after()
+            self._after(clock.monotonic())
         elif self.exchange.connection is not None:
             self.exchange.connection.go_on_reading()
 
     def pause(self) -> None:
         """Read no more from the client for now."""
-        if not self._paused and not self.closing:
-            self._paused = True
+        if not self.paused and not self.closing:
+            self.paused = True
             self.transport.pause_reading()
             exchange = self.exchange
             if exchange is not None and not exchange.complete:
@@ -118,8 +123,8 @@ class ClientConnection(asyncio.Protocol):
 
     def resume(self) -> None:
         """Read from the client again."""
-        if self._paused and not self.closing:
-            self._paused = False
+        if self.paused and not self.closing:
+            self.paused = False
             self.transport.resume_reading()
             exchange = self.exchange
             if exchange is not None and not exchange.complete:
@@ -131,7 +136,7 @@ class ClientConnection(asyncio.Protocol):
         if self.closing:
             return False
         sock = self.transport.get_extra_info("socket")
-        return sock is None or established(cast("socket.socket", sock))
+        return sock is None or _established(cast("socket.socket", sock))
 
     def buffered(self) -> int:
         """Bytes sent ahead and kept."""
@@ -139,11 +144,10 @@ class ClientConnection(asyncio.Protocol):
 
     def pass_on(self, exchange: Exchange, data: bytes) -> None:
         """Pass a part of the answer to the client."""
-        exchange.answered = True
         if not exchange.gone and not self.closing:
             self.transport.write(data)
 
-    def answered(self, exchange: Exchange) -> None:
+    def answered(self, exchange: Exchange, now: float) -> None:
         """The answer is complete: the next request, or the end of the connection."""
         if self.exchange is not exchange:
             return
@@ -152,9 +156,8 @@ class ClientConnection(asyncio.Protocol):
             return
         if not exchange.keep:
             self._end(linger=not exchange.complete)
-            return
-        if not self._choked:
-            self._after()
+        elif not self._choked:
+            self._after(now)
 
     def respond(self, exchange: Exchange, status: int, reason: str) -> None:
         """Answer a request that was not, or not successfully, sent on."""
@@ -163,14 +166,14 @@ class ClientConnection(asyncio.Protocol):
             self.closing = True
             self.transport.abort()  # half an answer cannot be taken back
             return
+        exchange.answered = True
         keep = exchange.keep = exchange.keep and exchange.complete
-        raw = self.gate.message(status, reason, keep=keep, bodiless=exchange.head.method == b"HEAD")
-        self.pass_on(exchange, raw)
+        self.pass_on(exchange, message(status, reason, keep=keep, bodiless=exchange.head.method == b"HEAD"))
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer what is no request, and end the connection: what follows on it has no clear beginning."""
         if not self.closing:
-            self.transport.write(self.gate.message(status, reason, keep=False))
+            self.transport.write(message(status, reason, keep=False))
             self._end(linger=True)
 
     def expire(self) -> None:
@@ -181,7 +184,7 @@ class ClientConnection(asyncio.Protocol):
         elif exchange is not None:
             self.gate.slow(exchange)
             self.closing = True
-            self.transport.write(self.gate.message(408, "the request's body did not arrive in time", keep=False))
+            self.transport.write(message(408, "the request's body did not arrive in time", keep=False))
             self.transport.close()
         elif self._choked:
             self.transport.abort()
@@ -191,19 +194,15 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.transport.close()
 
-    def _after(self) -> None:
-        if self.closing:
-            return
-        self.resume()
+    def _after(self, now: float) -> None:
+        if self.paused:
+            self.resume()
         if self._buffer:
-            self.deadline = clock.monotonic() + self.gate.limits.head
+            self.deadline = now + self.gate.limits.head
             self._next()
-        if self.exchange is None and not self._buffer:
-            self._idle()
-
-    def _idle(self) -> None:
-        self.deadline = clock.monotonic() + self.gate.limits.idle
-        self.gate.idle[self] = None
+        else:
+            self.deadline = now + self.gate.limits.idle
+            self.gate.idle[self] = None
 
     def _end(self, *, linger: bool) -> None:
         self.closing = True
@@ -211,56 +210,59 @@ class ClientConnection(asyncio.Protocol):
         if linger and self.transport.can_write_eof():
             # Closing with unread data would reset the connection and could take the answer back.
             self.transport.write_eof()
-            if self._paused:
+            if self.paused:
                 self.transport.resume_reading()
             self.deadline = clock.monotonic() + _LINGER
         else:
             self.transport.close()
 
     def _next(self) -> None:
+        """Take requests out of the buffer, one after the other while each is answered at once."""
         if self._looping:
             return
         self._looping = True
         try:
-            while self.exchange is None and self._buffer and not self.closing and not self._choked:
-                if not self._one():
-                    break
+            while self._one():
+                pass
         finally:
             self._looping = False
 
     def _one(self) -> bool:
-        """Take one request out of the buffer; False when its head is not complete, or is refused."""
+        """Take one request out of the buffer; whether the next one can be taken now."""
         gate, data = self.gate, self._buffer
-        end = data.find(b"\r\n\r\n", max(0, self._scanned - 3))
-        if end < 0 or end + 4 > gate.limits.head_bytes:
-            self._partial(data, too_long=end >= 0)
+        end = data.find(b"\r\n\r\n", self._scanned - 3 if self._scanned > 3 else 0) + 4
+        if end < 4 or end > gate.limits.head_bytes:
+            self._partial(data, too_long=end >= 4)
             return False
-        end += 4
         self._scanned = 0
         gate.idle.pop(self, None)
         try:
-            parsed = head.parse(data[:end], self.peer, self.scheme)
-        except head.Rejected as rejected:
+            # A client in a loop sends the same head again and again.
+            read = gate.remembered if end <= REMEMBERED else gate.read
+            head, write = read(data[:end], self.peer, self.scheme)
+        except Rejected as rejected:
             gate.rejected(self, rejected.status)
             self.refuse(rejected.status, rejected.reason)
             return False
         self._buffer = b""
-        exchange = Exchange(
-            self, parsed, write=not gate.classifier.reads(parsed.method, parsed.path), started=clock.monotonic()
-        )
+        whole = len(data) == end + head.length
+        pending = head.forward + data[end:] if whole else head.forward
+        exchange = Exchange(self, head, write, clock.monotonic(), pending, head.keep, whole)
         self.exchange = exchange
-        rest = data[end:]
-        if exchange.complete:
-            self._buffer = rest
+        if whole:
             self.deadline = _NEVER
+            gate.admit(exchange, exchange.started)
         else:
-            self._left = parsed.length
-            self._chunks = Chunks() if parsed.length == head.CHUNKED else None
-            self._body_deadline = self.deadline = exchange.started + gate.limits.body_grace
-            if rest and not self._body(exchange, rest):
+            self._left = head.length
+            self._chunks = Chunks() if head.length == CHUNKED else None
+            self._gathering = gathering = 0 < head.length <= _GATHERED and not head.expects
+            self._body_deadline = exchange.started + gate.limits.body_grace
+            if not self._body(exchange, data[end:]):
                 return False
-        gate.admit(exchange)
-        return True
+            if not gathering:
+                gate.admit(exchange, exchange.started)
+        answered = self.exchange is not exchange
+        return answered and self._buffer != b"" and not self.closing and not self._choked
 
     def _partial(self, data: bytes, *, too_long: bool) -> None:
         if too_long or len(data) >= self.gate.limits.head_bytes:
@@ -298,6 +300,17 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = _NEVER
         if data:
             exchange.send(data)
-            if exchange.connection is None and exchange.pending_bytes > _AHEAD:
+            if exchange.connection is None and len(exchange.pending) > _AHEAD and not self._gathering:
                 self.pause()
+        if self._gathering and exchange.complete:
+            self._gathering = False
+            self.gate.admit(exchange, clock.monotonic())
         return True
+
+
+def _established(sock: socket.socket) -> bool:
+    """Whether the kernel holds both directions of a TCP connection open; false as soon as the peer's FIN arrived."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_ESTABLISHED
+    except OSError:
+        return False

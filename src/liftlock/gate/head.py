@@ -12,15 +12,18 @@ import re
 from typing import Any
 
 import httptools
+import msgspec
 
 _TOKEN = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 # Possessive quantifiers: a head that does not match fails in linear time.
-_HEAD = re.compile(
-    rb"([" + _TOKEN + rb"]{1,32}+) ([!-~\x80-\xff]++) HTTP/([0-9])\.([0-9])\r\n"
-    rb"((?:[" + _TOKEN + rb"]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
+_METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
+# The path ends at "?"; "#" has no place in a request.
+_LINE = re.compile(
+    rb"(" + rb"|".join(_METHODS) + rb") (/[!\"$->@-~\x80-\xff]*+)(?:\?[!\"$-~\x80-\xff]*+)? HTTP/1\.([01])\r\n"
 )
+_ANY_LINE = re.compile(rb"([" + _TOKEN + rb"]{1,32}+) [!-~\x80-\xff]++ HTTP/([0-9]\.[0-9])\r\n")
+_FIELDS = re.compile(rb"(?:[" + _TOKEN + rb"]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 # Connection may name headers to drop on the way, but never those that frame, route or authorize the request.
 _KEPT = frozenset({b"content-length", b"transfer-encoding", b"host", b"authorization", b"cookie", b"content-type"})
 _HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"http2-settings"})
@@ -33,6 +36,10 @@ _NO_NAMES: frozenset[bytes] = frozenset()
 _KEEP_ALIVE = frozenset({b"keep-alive"})
 _PLAIN = (_NO_NAMES, _KEEP_ALIVE)
 CHUNKED = -1
+# gunicorn takes 100, nothing of MLflow's clients sends more than 20.
+_MOST = 256
+# Longer ones are not remembered, so that nobody can fill the memory with them.
+REMEMBERED = 4096
 
 
 class Rejected(Exception):
@@ -44,81 +51,65 @@ class Rejected(Exception):
         self.reason = reason
 
 
-class Head:
+class Head(msgspec.Struct):
     """One request's head: verb, raw path and the bytes to send on. Shared by equal requests: read only.
 
-    `length` is the body's size in bytes, or CHUNKED. `keep` says whether the client's connection may serve another
-    request. `line` is what the access log says of it: verb, path (without query), User-Agent, client version.
+    `length` is the body's size in bytes, or CHUNKED. `line` is what the access log says of it: verb, path (without
+    query), User-Agent, client version. `expects`: the client waits for `100 Continue` before it sends the body. `keep`
+    says whether the client's connection may serve another request.
     """
 
-    __slots__ = ("forward", "keep", "length", "line", "method", "one_zero", "path")
-
-    def __init__(
-        self, method: bytes, path: bytes, length: int, *, keep: bool, one_zero: bool, line: tuple[str, str, str, str]
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.length = length
-        self.keep = keep
-        self.one_zero = one_zero
-        self.line = line
-        self.forward = b""
+    method: bytes
+    path: bytes
+    forward: bytes
+    length: int
+    line: tuple[str, str, str, str]
+    expects: bool
+    keep: bool
+    one_zero: bool
 
 
-@functools.lru_cache(maxsize=1024)
 def parse(raw: bytes, peer: bytes, scheme: bytes) -> Head:
-    """The head in `raw` (through its empty line). `peer` is the client's address. Raises Rejected.
-
-    A pure function, so its results are remembered: a client in a loop sends the same head again and again.
-    """
-    match = _HEAD.fullmatch(raw)
+    """The head in `raw` (through its empty line). `peer` is the client's address. Raises Rejected."""
+    match = _LINE.match(raw)
     if match is None:
-        raise Rejected(400, "malformed request head")
-    method, target, major, minor, block = match.groups()
-    if major != b"1" or minor not in (b"0", b"1"):
-        raise Rejected(505, "only HTTP/1.0 and HTTP/1.1 are served")
-    if method not in _METHODS:
-        raise Rejected(501, "unknown method")
-    if target[0] != 47 or b"#" in target:  # "/"
-        raise Rejected(400, "the request target must be a path")
+        raise _rejected_line(raw)
+    method, path, minor = match.groups()
     one_zero = minor == b"0"
-    found = _noted(block)
-    host = found.get(b"host")
-    if host is None and not one_zero:
+    at = match.end()
+    block = raw[at:]
+    # Requests differ in their first line more than in their headers.
+    fields = (_remembered if len(block) <= REMEMBERED else _Fields)(block, peer, scheme)
+    if one_zero:
+        if fields.length == CHUNKED:
+            raise Rejected(400, "Transfer-Encoding with HTTP/1.0")
+    elif not fields.host:
         raise Rejected(400, "no Host header")
-    length = _framing(found, one_zero=one_zero)
-    # Only now the second opinion: a head whose framing ours refuses needs none.
+    # Only now the second opinion, of the whole: a head whose framing ours refuses needs none.
     try:
         httptools.HttpRequestParser(_NOTHING).feed_data(raw)
     except httptools.HttpParserUpgrade:
-        pass  # our own rules for Upgrade are below
+        pass  # our own rules for Upgrade have been applied
     except httptools.HttpParserError as error:
         raise Rejected(400, f"malformed request head: {error}") from None
-    if found.get(b"expect", b"100-continue").lower() != b"100-continue":
-        raise Rejected(417, "unknown expectation")
-    # HTTP/1.1 lets a server ignore an upgrade. h2c is offered by clients that are as happy with HTTP/1.1; anything
-    # else (websocket) is of no use without it, so it is told so.
-    if found.get(b"upgrade", b"h2c").lower() != b"h2c":
-        raise Rejected(501, "protocol upgrades are not served")
-
-    names = _named(found)
-    path = target.partition(b"?")[0]
-    head = Head(
-        method, path, length, keep=b"close" not in names and not one_zero, one_zero=one_zero,
-        line=(
-            method.decode(), path[:256].decode("latin-1"), found.get(b"user-agent", b"")[:200].decode("latin-1"),
-            found.get(b"x-mlflow-client-version", b"")[:40].decode("latin-1"),
-        ),
+    return Head(
+        method, path, raw[:at] + fields.forward, fields.length,
+        (method.decode(), path[:256].decode("latin-1"), fields.agent, fields.version),
+        fields.expects, fields.keep and not one_zero, one_zero,
     )  # fmt: skip
-    # `connection` itself may stay when it says keep-alive and no other header of its kind is there.
-    plain = names in _PLAIN and len(_HOP & found.keys()) == (b"connection" in found)
-    extra = b"X-Forwarded-For: " + peer + b"\r\n"
-    if b"x-forwarded-proto" not in found:
-        extra += b"X-Forwarded-Proto: " + scheme + b"\r\n"
-    if host is not None and b"x-forwarded-host" not in found:
-        extra += b"X-Forwarded-Host: " + host + b"\r\n"
-    head.forward = (raw[:-2] if plain else _stripped(raw, block, names)) + extra + b"\r\n"
-    return head
+
+
+def _rejected_line(raw: bytes) -> Rejected:
+    """What is wrong with a first line."""
+    match = _ANY_LINE.match(raw)
+    if match is None:
+        return Rejected(400, "malformed request line")
+    method, version = match.groups()
+    if version not in (b"1.0", b"1.1"):
+        return Rejected(505, "only HTTP/1.0 and HTTP/1.1 are served")
+    if method not in _METHODS:
+        return Rejected(501, "unknown method")
+    return Rejected(400, "the request target must be a path")
 
 
 class _Nothing:
@@ -126,6 +117,49 @@ class _Nothing:
 
 
 _NOTHING: Any = _Nothing()
+
+
+class _Fields:
+    """The header lines of a request (through the empty line): what they say, and how they are sent on.
+
+    Raises Rejected for what is wrong whatever the first line is.
+    """
+
+    __slots__ = ("agent", "expects", "forward", "host", "keep", "length", "version")
+
+    def __init__(self, block: bytes, peer: bytes, scheme: bytes) -> None:
+        if _FIELDS.fullmatch(block) is None:
+            raise Rejected(400, "malformed request head")
+        if block.count(b"\n") > _MOST:
+            raise Rejected(431, "too many headers")
+        found = _noted(block)
+        host = found.get(b"host")
+        self.host = host is not None
+        self.length = _framing(found)
+        expect = found.get(b"expect")
+        self.expects = expect is not None
+        if expect is not None and expect.lower() != b"100-continue":
+            raise Rejected(417, "unknown expectation")
+        # HTTP/1.1 lets a server ignore an upgrade. h2c is offered by clients that are as happy with HTTP/1.1; anything
+        # else (websocket) is of no use without it, so it is told so.
+        if found.get(b"upgrade", b"h2c").lower() != b"h2c":
+            raise Rejected(501, "protocol upgrades are not served")
+        names = _named(found)
+        self.keep = b"close" not in names
+        self.agent = found.get(b"user-agent", b"")[:200].decode("latin-1")
+        self.version = found.get(b"x-mlflow-client-version", b"")[:40].decode("latin-1")
+        # `connection` itself may stay when it says keep-alive and no other header of its kind is there.
+        plain = names in _PLAIN and len(_HOP & found.keys()) == (b"connection" in found)
+        extra = b"X-Forwarded-For: " + peer + b"\r\n"
+        if b"x-forwarded-proto" not in found:
+            extra += b"X-Forwarded-Proto: " + scheme + b"\r\n"
+        if host is not None and b"x-forwarded-host" not in found:
+            extra += b"X-Forwarded-Host: " + host + b"\r\n"
+        self.forward = (block[:-2] if plain else _stripped(block, names)) + extra + b"\r\n"
+
+
+# A pure function: a client in a loop sends the same headers again and again.
+_remembered = functools.lru_cache(maxsize=1024)(_Fields)
 
 
 def _noted(block: bytes) -> dict[bytes, bytes]:
@@ -144,14 +178,14 @@ def _noted(block: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def _framing(found: dict[bytes, bytes], *, one_zero: bool) -> int:
+def _framing(found: dict[bytes, bytes]) -> int:
     if not _TWINS.isdisjoint(found):
         raise Rejected(400, "a framing header with an underscore")
     coding = found.get(b"transfer-encoding")
     length = found.get(b"content-length")
     if coding is not None:
-        if length is not None or one_zero:
-            raise Rejected(400, "Transfer-Encoding with Content-Length or HTTP/1.0")
+        if length is not None:
+            raise Rejected(400, "Transfer-Encoding with Content-Length")
         if coding.lower() != b"chunked":
             raise Rejected(501, "only chunked transfer coding is served")
         return CHUNKED
@@ -172,11 +206,10 @@ def _named(found: dict[bytes, bytes]) -> frozenset[bytes]:
     return frozenset(name.strip(b" \t") for name in value.lower().split(b",")) - {b""}
 
 
-def _stripped(raw: bytes, block: bytes, names: frozenset[bytes]) -> bytes:
-    """The head without the headers that concern only the client's own connection."""
+def _stripped(block: bytes, names: frozenset[bytes]) -> bytes:
+    """The header lines without those that concern only the client's own connection."""
     if names & _KEPT:
         raise Rejected(400, "Connection names a header that must not be dropped")
     drop = _HOP | names
-    lines = [line for line in block.split(b"\r\n")[:-1] if line.partition(b":")[0].lower() not in drop]
-    first = raw[: raw.index(b"\r\n") + 2]
-    return first + b"".join(line + b"\r\n" for line in lines)
+    lines = [line for line in block.split(b"\r\n")[:-2] if line.partition(b":")[0].lower() not in drop]
+    return b"".join(line + b"\r\n" for line in lines)

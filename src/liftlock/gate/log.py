@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -41,52 +42,57 @@ class AccessLog:
         self._max_bytes = max_bytes
         self._files = files
         self._encoder = msgspec.json.Encoder()
-        self._lines: list[bytes] = []
+        self._parts: list[bytes] = []
         self._size = 0
+        self._lines = 0
         self._busy = False
         self.lost = 0
 
-    def add(self, line: Line) -> None:
-        """Take one line; it is written at the next flush."""
-        raw = self._encoder.encode(line)
+    def add(self, lines: Sequence[Line]) -> None:
+        """Take some lines; they are written at the next flush."""
         if self._size > _BUFFER:
-            self.lost += 1
+            self.lost += len(lines)
             return
-        self._size += len(raw) + 1
-        self._lines.append(raw)
+        raw = self._encoder.encode_lines(lines)
+        self._size += len(raw)
+        self._lines += len(lines)
+        self._parts.append(raw)
 
     async def flush(self) -> None:
         """Write what has been collected, unless a write is still under way."""
-        if self._busy or not self._lines:
+        if self._busy or not self._parts:
             return
-        lines = self._take()
+        parts, lines = self._take()
         self._busy = True
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self._write, b"\n".join(lines) + b"\n")
+            await asyncio.get_running_loop().run_in_executor(None, self._write, parts)
         except OSError:
-            self.lost += len(lines)
+            self.lost += lines
         finally:
             self._busy = False
 
     def close(self) -> None:
         """Write the rest, at the end of the process."""
-        if lines := self._take():
+        parts, lines = self._take()
+        if lines:
             try:
-                self._write(b"\n".join(lines) + b"\n")
+                self._write(parts)
             except OSError:
-                self.lost += len(lines)
+                self.lost += lines
 
-    def _take(self) -> list[bytes]:
-        lines, self._lines, self._size = self._lines, [], 0
-        return lines
+    def _take(self) -> tuple[list[bytes], int]:
+        taken = self._parts, self._lines
+        self._parts, self._lines, self._size = [], 0, 0
+        return taken
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, parts: list[bytes]) -> None:
         # Opened for every write, so that an outside rotation is followed too.
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            for part in parts:
+                view = memoryview(part)
+                while view:
+                    view = view[os.write(descriptor, view) :]
             size = os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
 
+from liftlock.gate.log import Line
 from liftlock.gate.model import Counts, Phase
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -14,9 +17,10 @@ class Metrics:
     """Counters since the process began."""
 
     def __init__(self) -> None:
-        self._statuses: dict[tuple[bool, int], int] = {}
-        self._durations = [[0] * (len(_BUCKETS) + 1) for _ in _KINDS]
-        self._sums = [0.0, 0.0]
+        self._statuses: Counter[tuple[bool, int]] = Counter()
+        self._within = [[0] * len(_BUCKETS) for _ in _KINDS]
+        self._numbers = [0, 0]
+        self._sums = [0, 0]  # microseconds
         self.overflowed = 0
         self.left = 0
         self.expired = 0
@@ -25,12 +29,19 @@ class Metrics:
         self.timed_out = 0
         self.longest_held = 0.0
 
-    def request(self, *, read: bool, status: int, seconds: float) -> None:
-        """Count one finished request."""
-        key = (read, status)
-        self._statuses[key] = self._statuses.get(key, 0) + 1
-        self._durations[read][bisect_left(_BUCKETS, seconds)] += 1
-        self._sums[read] += seconds
+    def add(self, lines: Sequence[Line]) -> None:
+        """Count finished requests, many at once: that costs less than one by one. Refused heads are no requests."""
+        for read in (False, True):
+            some = [line for line in lines if line.read is read and line.verb]
+            if not some:
+                continue
+            self._statuses.update((read, line.status) for line in some)
+            took = sorted([line.us for line in some])
+            self._numbers[read] += len(took)
+            self._sums[read] += sum(took)
+            within = self._within[read]
+            for index, bound in enumerate(_BUCKETS):
+                within[index] += bisect_right(took, bound * 1e6)
 
     def text(self, counts: Counts, *, log_lost: int) -> str:
         """Everything in Prometheus' text format 0.0.4."""
@@ -41,11 +52,10 @@ class Metrics:
         lines += ["# HELP liftlock_gate_request_seconds Time from a request's head to the end of its answer.",
                   "# TYPE liftlock_gate_request_seconds histogram"]  # fmt: skip
         for index, kind in enumerate(_KINDS):
-            total = 0
-            for bound, number in zip((*_BUCKETS, "+Inf"), self._durations[index], strict=True):
-                total += number
-                lines.append(f'liftlock_gate_request_seconds_bucket{{kind="{kind}",le="{bound}"}} {total}')
-            lines.append(f'liftlock_gate_request_seconds_sum{{kind="{kind}"}} {self._sums[index]:.6f}')
+            total = self._numbers[index]
+            for bound, number in zip((*_BUCKETS, "+Inf"), (*self._within[index], total), strict=True):
+                lines.append(f'liftlock_gate_request_seconds_bucket{{kind="{kind}",le="{bound}"}} {number}')
+            lines.append(f'liftlock_gate_request_seconds_sum{{kind="{kind}"}} {self._sums[index] / 1e6:.6f}')
             lines.append(f'liftlock_gate_request_seconds_count{{kind="{kind}"}} {total}')
         lines += ["# HELP liftlock_gate_in_flight Requests at an upstream now.",
                   "# TYPE liftlock_gate_in_flight gauge"]  # fmt: skip
@@ -61,7 +71,7 @@ class Metrics:
             ("longest_held_seconds", "gauge", round(self.longest_held, 6), "Longest wait of a held write."),
             ("clients", "gauge", counts.clients, "Client connections."),
             ("overflowed_total", "counter", counts.overflowed, "Writes refused because the queue was full."),
-            ("left_total", "counter", counts.left, "Held writes dropped because their client left."),
+            ("left_total", "counter", counts.left, "Requests that waited, dropped because their client left."),
             ("expired_total", "counter", counts.expired, "Holds that ended because nobody renewed them."),
             ("unsettled_total", "counter", counts.unsettled, "Writes whose upstream broke off before the answer."),
             ("rejected_total", "counter", self.rejected, "Requests answered and not forwarded: malformed."),

@@ -90,7 +90,8 @@ class Counts(Value, frozen=True):
 
     `sides` are the current upstream and those of earlier generations that still answer something. `held` writes wait
     (`held_bytes` of them buffered); `overflowed`, `left` and `expired` count, since the process began, writes refused
-    for a full queue, held writes dropped because their client left, and holds that ended by themselves. `unsettled`
+    for a full queue, requests that waited (in a hold, or for a server that was away) and were dropped because their
+    client left, and holds that ended by themselves. `unsettled`
     counts writes whose upstream connection broke before the answer: nobody knows whether they were done.
     """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import re
 
+import msgspec
+
 _HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n"
     rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
@@ -19,22 +21,18 @@ class BadAnswer(Exception):
     """The upstream's answer cannot be framed."""
 
 
-class Answer:
-    """One answer's head. `length` is the body's size in bytes, CHUNKED or UNTIL_CLOSE; `raw` has no Connection line."""
+class Answer(msgspec.Struct):
+    """One answer's head. `length` is the body's size in bytes, CHUNKED or UNTIL_CLOSE; `raw` has no Connection line.
 
-    __slots__ = ("keep", "length", "one_zero", "raw", "status")
+    `keep` says whether the server's connection may be used again, `delimited` whether the client's may: the answer is
+    of HTTP/1.1 and says where it ends.
+    """
 
-    def __init__(self, status: int, raw: bytes, length: int, *, keep: bool, one_zero: bool) -> None:
-        self.status = status
-        self.raw = raw
-        self.length = length
-        self.keep = keep
-        self.one_zero = one_zero
-
-    @property
-    def interim(self) -> bool:
-        """Whether another answer follows (`100 Continue`)."""
-        return self.status < 200
+    status: int
+    raw: bytes
+    length: int
+    keep: bool
+    delimited: bool
 
 
 @functools.lru_cache(maxsize=512)
@@ -59,7 +57,8 @@ def parse(raw: bytes, to_head: bool) -> Answer:
     length = _length(low)
     if to_head or status < 200 or status in (204, 304):
         length = 0
-    return Answer(status, raw, length, keep=keep and length != UNTIL_CLOSE, one_zero=one_zero)
+    ends = length != UNTIL_CLOSE
+    return Answer(status, raw, length, keep=keep and ends, delimited=ends and not one_zero)
 
 
 def _length(low: bytes) -> int:

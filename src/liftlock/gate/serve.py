@@ -59,7 +59,7 @@ async def _serve(gate: Gate, ready: Callable[[Address, Address], None]) -> None:
     tls = _tls(settings)
 
     def client() -> ClientConnection:
-        return ClientConnection(gate, tls=tls is not None)
+        return ClientConnection(gate.traffic, tls=tls is not None)
 
     sock = _listen(settings.listen)
     with side_effect("gate listen"):

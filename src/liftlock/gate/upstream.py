@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 from typing import TYPE_CHECKING, cast
 
@@ -16,15 +17,9 @@ if TYPE_CHECKING:
     from liftlock.gate.exchange import Exchange
 
 _HEAD_MAX = 65_536
-_TCP_ESTABLISHED = 1
-
-
-def established(sock: socket.socket) -> bool:
-    """Whether the kernel holds both directions of a TCP connection open; false as soon as the peer's FIN arrived."""
-    try:
-        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_ESTABLISHED
-    except OSError:
-        return False
+# An answer of up to this size is passed on when it is complete: one message to the client, and a server that breaks
+# off half-way makes for a 502 instead of half an answer.
+_GATHERED = 16_384
 
 
 class Upstream:
@@ -39,7 +34,7 @@ class Upstream:
         self.reads = 0
         self.writes = 0
         self.retired = False
-        self.busy: set[UpstreamConnection] = set()
+        self.connections: set[UpstreamConnection] = set()
         self._reuse = reuse
         self._idle: list[UpstreamConnection] = []
 
@@ -47,21 +42,13 @@ class Upstream:
         """Its counts as a value."""
         return Side(address=self.address, reads=self.reads, writes=self.writes)
 
-    def count(self, *, write: bool, by: int) -> None:
-        """One request more or less in flight."""
-        if write:
-            self.writes += by
-        else:
-            self.reads += by
-
-    def take(self, *, write: bool) -> UpstreamConnection | None:
+    def take(self, write: bool, now: float) -> UpstreamConnection | None:
         """A connection that is surely open still, the one used last; None when there is none."""
-        now = clock.monotonic()
         while self._idle:
             connection = self._idle.pop()
             fresh = now - connection.idle_since < self._reuse and not connection.closing
             # A write must not meet a connection that is being closed: nobody could tell whether it was done.
-            if fresh and (not write or established(connection.socket)):
+            if fresh and not (write and connection.stirred()):
                 return connection
             connection.close()
         return None
@@ -76,18 +63,19 @@ class Upstream:
 
     def forget(self, connection: UpstreamConnection) -> None:
         """A connection was lost."""
-        self.busy.discard(connection)
+        self.connections.discard(connection)
         with contextlib.suppress(ValueError):
             self._idle.remove(connection)
 
     def trim(self) -> None:
         """Close connections idle for too long."""
         now = clock.monotonic()
-        keep = [each for each in self._idle if now - each.idle_since < self._reuse and not each.closing]
-        for each in self._idle:
-            if each not in keep:
+        idle, self._idle = self._idle, []
+        for each in idle:
+            if now - each.idle_since < self._reuse and not each.closing:
+                self._idle.append(each)
+            else:
                 each.close()
-        self._idle = keep
 
     def retire(self) -> None:
         """No new request goes here: close what is idle; what is busy closes after its answer."""
@@ -118,23 +106,23 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to an upstream: one request at a time, its answer passed to the client as it comes."""
 
     __slots__ = (
-        "_answer", "_buffer", "_chunks", "_left", "_paused", "_upstream", "closing", "exchange", "idle_since", "socket",
-        "transport", "used",
+        "_answer", "_buffer", "_chunks", "_kept", "_left", "_paused", "_poll", "_socket", "_upstream", "closing",
+        "exchange", "idle_since", "transport", "used",
     )  # fmt: skip
 
     def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
         self._upstream = upstream
-        self.socket = sock
+        self._socket = sock
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self.transport: asyncio.Transport
         self.exchange: Exchange | None = None
         self.idle_since = 0.0
         self.used = False
         self.closing = False
         self._paused = False
-        self._reset()
-
-    def _reset(self) -> None:
         self._buffer = b""
+        self._kept = b""
         self._answer: response.Answer | None = None
         self._chunks: Chunks | None = None
         self._left = 0
@@ -142,16 +130,26 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)
+        self._upstream.connections.add(self)
+
+    def stirred(self) -> bool:
+        """Whether something has arrived that the event loop has not read yet: the server's farewell, most likely."""
+        return bool(self._poll.poll(0))
 
     def start(self, exchange: Exchange) -> None:
-        """Send a request."""
-        self._reset()
+        """Send what there is of a request; from here on the upstream knows of it."""
         self.exchange = exchange
-        self._upstream.busy.add(self)
-        exchange.begin(self)
+        exchange.connection = self
+        # The loop sends for all connections together: fewer wake-ups of the server.
+        self.transport.write(exchange.pending)
+        if exchange.write or not exchange.complete:
+            exchange.pending = b""
+        client = exchange.client
+        if client.paused:
+            client.resume()
 
     def send(self, data: bytes) -> None:
-        """Send a part of the request. The loop sends for all connections together: fewer wake-ups of the server."""
+        """Send a further part of the request."""
         if not self.closing:
             self.transport.write(data)
 
@@ -162,11 +160,10 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()  # nothing was asked
             return
         try:
-            while data:
-                if self._answer is None:
-                    data = self._head(exchange, data)
-                else:
-                    data = self._body(exchange, data)
+            if self._answer is None:
+                self._head(exchange, data)
+            else:
+                self._body(exchange, self._answer, data)
         except (response.BadAnswer, BadChunk) as error:
             self.exchange = None
             self.abort()
@@ -176,62 +173,71 @@ class UpstreamConnection(asyncio.Protocol):
             # More is to come. uvicorn with several workers sends an answer's head and body in two segments without
             # TCP_NODELAY and waits for our acknowledgement of the first: 44 ms, unless the kernel is told to send it
             # now, which it forgets each time.
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
-    def _head(self, exchange: Exchange, data: bytes) -> bytes:
-        data = self._buffer + data if self._buffer else data
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > _HEAD_MAX:
-                raise response.BadAnswer("endless head")
-            self._buffer = data
-            return b""
-        self._buffer = b""
-        end += 4
-        answer = response.parse(data[:end], exchange.head.method == b"HEAD")
-        if answer.interim:
+    def _head(self, exchange: Exchange, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                if len(data) > _HEAD_MAX:
+                    raise response.BadAnswer("endless head")
+                self._buffer = data
+                return
+            answer = response.parse(data[:end], exchange.head.method == b"HEAD")
+            if answer.status >= 200:
+                break
             if answer.status == 101:
                 raise response.BadAnswer("it changed the protocol unasked")
             exchange.client.pass_on(exchange, answer.raw)
-            return data[end:]
+            data = data[end:]
         self._answer = answer
+        exchange.status = answer.status
+        raw = answer.raw
+        if not (answer.delimited and exchange.complete and exchange.keep):
+            exchange.keep = False
+            raw = raw[:-2] + b"Connection: close\r\n\r\n"
+        if len(data) == end + answer.length:
+            exchange.answered = True
+            exchange.client.pass_on(exchange, raw + data[end:])
+            self._complete(exchange, clean=True)
+            return
+        self._kept = raw
         self._left = answer.length
         if answer.length == response.CHUNKED:
             self._chunks = Chunks()
-        if not exchange.complete or answer.length == response.UNTIL_CLOSE or answer.one_zero:
-            exchange.keep = False
-        exchange.status = answer.status
-        raw = answer.raw if exchange.keep else answer.raw[:-2] + b"Connection: close\r\n\r\n"
-        if answer.length == 0:
-            exchange.client.pass_on(exchange, raw)
-            self._complete(exchange, data[end:])
-            return b""
-        return self._body(exchange, data[end:], raw)
+        self._body(exchange, answer, data[end:])
 
-    def _body(self, exchange: Exchange, data: bytes, head: bytes = b"") -> bytes:
+    def _body(self, exchange: Exchange, answer: response.Answer, data: bytes) -> None:
         rest, done = b"", False
         if self._chunks is not None:
             data, rest = self._chunks.feed(data)
             done = self._chunks.done
-        elif self._left != response.UNTIL_CLOSE:
+        elif answer.length != response.UNTIL_CLOSE:
             if len(data) > self._left:
                 data, rest = data[: self._left], data[self._left :]
             self._left -= len(data)
             done = self._left == 0
-        if head or data:
-            exchange.client.pass_on(exchange, head + data if head else data)
+        data, self._kept = self._kept + data, b""
+        if not done and 0 <= answer.length <= _GATHERED:
+            self._kept = data
+        elif data:
+            exchange.answered = True
+            exchange.client.pass_on(exchange, data)
         if done:
-            self._complete(exchange, rest)
-        return b""
+            self._complete(exchange, clean=not rest)
 
-    def _complete(self, exchange: Exchange, rest: bytes) -> None:
-        assert self._answer is not None
-        reusable = self._answer.keep and exchange.complete and not rest and not exchange.head.one_zero
+    def _complete(self, exchange: Exchange, *, clean: bool) -> None:
+        """The answer is complete; `clean`: the server sent nothing after it."""
+        answer, self._answer, self._chunks = self._answer, None, None
+        assert answer is not None
         self.exchange = None
         self.used = True
-        self.go_on_reading()
-        self._upstream.busy.discard(self)
-        if reusable and not self.closing:
+        if self._paused:
+            self.go_on_reading()
+        if answer.keep and clean and exchange.complete and not exchange.head.one_zero and not self.closing:
             self._upstream.give(self)
         elif exchange.complete:
             self.close()
@@ -253,9 +259,9 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is None:
             return
         gate = exchange.client.gate
-        if self._answer is not None and self._left == response.UNTIL_CLOSE:
+        if self._answer is not None and self._answer.length == response.UNTIL_CLOSE:
             gate.finished(exchange)
-        elif self.used and not exchange.answered and self._answer is None and gate.retry(exchange):
+        elif self.used and not exchange.answered and gate.retry(exchange):
             return
         else:
             gate.failed(exchange, "the server closed the connection before its answer was complete")

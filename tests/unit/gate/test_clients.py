@@ -50,7 +50,7 @@ def test_report_reads_rotated_files_and_skips_what_a_crash_cut_off(tmp_path: Pat
 
 def test_a_log_that_cannot_be_written_costs_lines_only(tmp_path: Path) -> None:
     log = AccessLog(tmp_path / "missing" / "access.log", max_bytes=10, files=2)
-    log.add(line())
+    log.add([line()])
     log.close()
     assert log.lost == 1
 
@@ -58,6 +58,6 @@ def test_a_log_that_cannot_be_written_costs_lines_only(tmp_path: Path) -> None:
 def test_rotation_keeps_the_number_of_files(tmp_path: Path) -> None:
     log = AccessLog(tmp_path / "a.log", max_bytes=1, files=3)
     for number in range(6):
-        log.add(line(number))
+        log.add([line(number)])
         log.close()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.log.1", "a.log.2"]
