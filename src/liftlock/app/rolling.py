@@ -74,14 +74,17 @@ class Settings(Value, frozen=True):
     stay: float = 5.0
 
     @classmethod
-    def choose(cls, workspace: Workspace) -> Settings:
+    def choose(cls, workspace: Workspace, stay: float) -> Settings:
         """Two places that are not live. Raises StoreError where the database has no revision."""
         first, second = [slot for slot in _SLOTS if slot != workspace.config.server.slot][:2]
         revision = workspace.stores[Role.TRACKING].revision()
         if revision is None:
             raise StoreError("the tracking database has no MLflow schema")
         return cls(
-            beside=Place(port=free_port(), slot=first), new=Place(port=free_port(), slot=second), revision=revision
+            beside=Place(port=free_port(), slot=first),
+            new=Place(port=free_port(), slot=second),
+            revision=revision,
+            stay=stay,
         )
 
 

@@ -45,11 +45,18 @@ class Summary(Value, frozen=True):
 
 @announced
 def upgrade(
-    workspace: Workspace, plan: Plan, *, when: When | None = None, load: float = 1.0, observer: Observer = silent
+    workspace: Workspace,
+    plan: Plan,
+    *,
+    when: When | None = None,
+    load: float = 1.0,
+    stay: float = 5.0,
+    observer: Observer = silent,
 ) -> Summary:
     """Run exactly this plan. Raises Refused, PutBack or NeedsPerson; see `Executor.forward`.
 
-    `when` is the moment of an online upgrade's cut-over, `load` the share of time it may spend copying.
+    `when` is the moment of an online upgrade's cut-over, `load` the share of time it may spend copying; `stay` is for
+    how many seconds a rolling one stays at each share of the reads.
     """
     with workspace.lock(f"upgrade to MLflow {plan.jump.target}") as owner:
         workspace.journal.verify()
@@ -72,7 +79,7 @@ def upgrade(
                 "strategy": plan.strategy.value,
                 "server": to_builtins(server),
                 "phase": enter(workspace, plan.jump.target, observer),
-                **_chosen(workspace, plan, when, load),
+                **_chosen(workspace, plan, when, load, stay),
             },
             {CONFIG: workspace.config.path.read_text("utf-8"), PLAN: to_json(plan)},
         )
@@ -311,9 +318,9 @@ def _to_roll_back(workspace: Workspace) -> RunState:
     return open_run
 
 
-def _chosen(workspace: Workspace, plan: Plan, when: When | None, load: float) -> Payload:
+def _chosen(workspace: Workspace, plan: Plan, when: When | None, load: float, stay: float) -> Payload:
     if plan.strategy is Strategy.ROLLING and (when is None or when.moment is Moment.AUTO):
-        return {"rolling": to_builtins(rolling.Settings.choose(workspace))}
+        return {"rolling": to_builtins(rolling.Settings.choose(workspace, stay))}
     if plan.strategy is not Strategy.ONLINE:
         if when is not None and when.moment is not Moment.AUTO:
             why = plan.not_offered.get(Strategy.ONLINE.value, "another strategy was asked for")

@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 @click.option("--plan", "plan_id", help="Run this saved plan instead of making one.")
 @cut_over_option
 @load_option
+@click.option(
+    "--stay",
+    type=click.FloatRange(0, 86_400),
+    default=5.0,
+    show_default=True,
+    help="Seconds at each share of the reads (rolling).",
+)
 @yes_option
 @json_option
 @pass_state
 def command(
-    state: State, to: str | None, strategy: str | None, plan_id: str | None, when: When, load: float, yes: bool,
-    as_json: bool,
+    state: State, to: str | None, strategy: str | None, plan_id: str | None, when: When, load: float, stay: float,
+    yes: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Upgrade by the plan: every step journalled, everything put back when one fails.
 
@@ -36,6 +43,7 @@ def command(
       liftlock upgrade --to 3.17.2
       liftlock upgrade --plan plan-1a2b3c4d5e6f --yes
       liftlock upgrade --to 3.17.2 --strategy online --cut-over manual
+      liftlock upgrade --to 3.17.2 --strategy rolling --stay 600
     """
     from liftlock.app.planning import load_plan, make_plan
     from liftlock.app.upgrade import upgrade
@@ -53,7 +61,7 @@ def command(
         say(text.plan(chosen))
     confirm(f"Upgrade {chosen.deployment_name} to MLflow {chosen.jump.target} now?", yes=yes)
     with progress(quiet=as_json) as observer:
-        done = upgrade(workspace, chosen, when=when, load=load, observer=observer)
+        done = upgrade(workspace, chosen, when=when, load=load, stay=stay, observer=observer)
     if as_json:
         emit(done)
         return 0

@@ -101,6 +101,12 @@ class Control:
             except ValueError as error:
                 return self._reply(code="usage", message=str(error))
             await gate.switch(request.generation, target)
+        elif request.do == "share":
+            try:
+                second = Address.parse(request.upstream) if request.upstream else None
+            except ValueError as error:
+                return self._reply(code="usage", message=str(error))
+            await gate.share(second, request.percent)
         elif request.do == "metrics":
             return self._reply(text=gate.prometheus())
         elif request.do not in ("status", "counts"):

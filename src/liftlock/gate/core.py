@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from liftlock import clock
 from liftlock.gate import machine, state
 from liftlock.gate.model import Address, Counts, GateError, Phase, Settings, State
+from liftlock.gate.sharing import Sharing
 from liftlock.gate.traffic import Traffic
 from liftlock.gate.upstream import Upstream
 
@@ -40,6 +41,7 @@ class Gate:
             generation=self.state.generation, phase=self.state.phase, sides=traffic.sides(), held=held,
             held_bytes=held_bytes, oldest_held=oldest, overflowed=metrics.overflowed, left=metrics.left,
             expired=metrics.expired, unsettled=metrics.unsettled, clients=len(traffic.clients),
+            share=traffic.sharing.value() if traffic.sharing is not None else None,
         )  # fmt: skip
 
     def prometheus(self) -> str:
@@ -94,17 +96,36 @@ class Gate:
         async with self._control:
             self._expire_if_due()
             machine.holding(self.state, generation)
-            successor = Upstream(target, reuse=self.limits.reuse)
-            try:
-                successor.give(await asyncio.wait_for(successor.connect(), _PROBE))
-            except (OSError, TimeoutError) as error:
-                raise GateError(f"{target} does not accept connections: {error}", code="target") from error
+            successor = await self._probed(target)
             try:
                 await self._commit(generation, successor)
             except GateError:
                 successor.retire()
                 raise
             return self.state
+
+    async def share(self, target: Address | None, percent: int) -> None:
+        """Send `percent` of the reads to a second server, from now until a switch; None ends it. Raises GateError."""
+        async with self._control:
+            if target is None:
+                self.traffic.share(None)
+                return
+            if not 0 < percent <= 100:
+                raise GateError("a share is more than 0 and at most 100 percent", code="usage")
+            if target == self.state.upstream:
+                raise GateError(f"traffic goes to {target} already", code="same")
+            known = self.traffic.sharing
+            second = known.upstream if known is not None and known.upstream.address == target else None
+            self.traffic.share(Sharing(second or await self._probed(target), percent))
+
+    async def _probed(self, target: Address) -> Upstream:
+        """An upstream that accepts connections. Raises GateError `target`."""
+        found = Upstream(target, reuse=self.limits.reuse)
+        try:
+            found.give(await asyncio.wait_for(found.connect(), _PROBE))
+        except (OSError, TimeoutError) as error:
+            raise GateError(f"{target} does not accept connections: {error}", code="target") from error
+        return found
 
     async def _commit(self, generation: int, successor: Upstream) -> None:
         self._expire_if_due()

@@ -15,6 +15,7 @@ from liftlock.gate.head import Head, parse
 from liftlock.gate.log import AccessLog, Line
 from liftlock.gate.metrics import Metrics
 from liftlock.gate.model import Address, Settings, Side
+from liftlock.gate.sharing import Sharing
 from liftlock.gate.upstream import Upstream, UpstreamConnection
 
 _ABANDONED = 30.0
@@ -34,6 +35,7 @@ class Traffic:
         self.clients: set[ClientConnection] = set()
         self.idle: dict[ClientConnection, None] = {}
         self.upstream = Upstream(upstream, reuse=self.limits.reuse)
+        self.sharing: Sharing | None = None
         self._retired: list[Upstream] = []
         self._holding = False
         self._held: dict[Exchange, _Wait] = {}
@@ -81,7 +83,12 @@ class Traffic:
             upstream.writes += 1
         else:
             upstream = self.upstream
+            if self.sharing is not None and self.sharing.takes():
+                upstream = self.sharing.upstream
             upstream.reads += 1
+        self._dispatch(exchange, upstream, now)
+
+    def _dispatch(self, exchange: Exchange, upstream: Upstream, now: float) -> None:
         exchange.upstream = upstream
         connection = upstream.take(exchange.write, now)
         if connection is not None:
@@ -121,7 +128,7 @@ class Traffic:
             except (OSError, TimeoutError):
                 if clock.monotonic() >= deadline:
                     break
-                if upstream.retired and not exchange.write:
+                if upstream is not self.upstream and not exchange.write:
                     break
                 await asyncio.sleep(_CONNECT_PAUSE)
                 waited = True
@@ -137,9 +144,12 @@ class Traffic:
             self._departed(exchange)
         elif connection is not None:
             connection.start(exchange)
-        elif upstream.retired and not exchange.write:
+        elif upstream is not self.upstream and not exchange.write:
+            if self.sharing is not None and self.sharing.upstream is upstream:
+                self.sharing.count(upstream, 0)
             upstream.reads -= 1
-            self.admit(exchange, clock.monotonic())
+            self.upstream.reads += 1
+            self._dispatch(exchange, self.upstream, clock.monotonic())
         else:
             self._answer(exchange, 503, f"no connection to the server at {upstream.address}")
 
@@ -164,6 +174,8 @@ class Traffic:
                 upstream.writes -= 1
             else:
                 upstream.reads -= 1
+                if self.sharing is not None:
+                    self.sharing.count(upstream, exchange.status or 499)
             if upstream.retired and not upstream.reads and not upstream.writes:
                 with contextlib.suppress(ValueError):
                     self._retired.remove(upstream)
@@ -279,13 +291,27 @@ class Traffic:
     def move(self, successor: Upstream) -> None:
         """All traffic goes to another upstream from now on."""
         old, self.upstream = self.upstream, successor
-        old.retire()
-        if old.reads or old.writes:
-            self._retired.append(old)
+        self._retire(old)
+        self.share(None)
+
+    def share(self, sharing: Sharing | None) -> None:
+        """Send some of the reads to a second server from now on, or to none."""
+        old, self.sharing = self.sharing, sharing
+        if old is not None and (sharing is None or sharing.upstream is not old.upstream):
+            self._retire(old.upstream)
+
+    def _retire(self, upstream: Upstream) -> None:
+        upstream.retire()
+        if upstream.reads or upstream.writes:
+            self._retired.append(upstream)
+
+    def _upstreams(self) -> tuple[Upstream, ...]:
+        second = () if self.sharing is None else (self.sharing.upstream,)
+        return (self.upstream, *second, *self._retired)
 
     def sides(self) -> tuple[Side, ...]:
-        """The upstream, and those of earlier generations that still answer something."""
-        return tuple(each.side() for each in (self.upstream, *self._retired))
+        """The upstream, one that shares its reads, and those of earlier generations that still answer something."""
+        return tuple(each.side() for each in self._upstreams())
 
     def waiting(self) -> tuple[int, int, float]:
         """How many writes are held, how many bytes of them are kept, for how long (s) the first has been waiting."""
@@ -303,7 +329,7 @@ class Traffic:
         """Cut off slow clients, close connections idle for too long, give up writes that nobody completes."""
         for client in [each for each in self.clients if each.deadline < now]:
             client.expire()
-        for upstream in (self.upstream, *self._retired):
+        for upstream in self._upstreams():
             upstream.trim()
             for connection in list(upstream.connections):
                 exchange = connection.exchange
@@ -320,12 +346,13 @@ class Traffic:
             else:
                 client.exchange.keep = False  # answered, then closed: nothing new is begun
         deadline = clock.monotonic() + 10.0
-        while any(each.reads or each.writes for each in (self.upstream, *self._retired)):
+        while any(each.reads or each.writes for each in self._upstreams()):
             if clock.monotonic() > deadline:
                 break
             await asyncio.sleep(0.02)
         for client in list(self.clients):
             client.transport.close()
+        self.share(None)
         self.upstream.retire()
         self.settle()
         self.log.close()
