@@ -30,6 +30,7 @@ from liftlock.stores.interface import Store
 from liftlock.stores.opening import live
 from liftlock.verify.http import Client
 from tests.support import releases
+from tests.support.twin import tell
 from tests.support.upgrades import Deployment, copied, deployment, migrated_by_hand, stop
 
 pytestmark = pytest.mark.xdist_group("online")
@@ -110,7 +111,17 @@ def refused(store: Store) -> str:
 
 
 def test_killed_in_the_hold_then_resumed_then_rolled_back(tmp_path: Path) -> None:
-    with story("2.9.2", tmp_path, Engine.SQLITE) as told:
+    """The same history is told to a twin that is never upgraded: in the end an old client reads the same from both."""
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    with story("2.9.2", tmp_path, Engine.SQLITE) as told, releases.serving("2.9.2", twin) as twin_url:
+
+        def equal(seed: int) -> bool:
+            return tell("2.9.2", told.made.url, tmp_path / "names", seed, 40) == tell(
+                "2.9.2", twin_url, twin / "names", seed, 40
+            )
+
+        assert equal(1)
         old, schema = told.tracking, told.tracking.schema_dump()
         target = releases.newest()
         killed = told.run("upgrade", "--to", target, "--strategy", "online", "--yes", crash="before:gate switch")
@@ -122,12 +133,14 @@ def test_killed_in_the_hold_then_resumed_then_rolled_back(tmp_path: Path) -> Non
         assert "liftlock" in refused(old) and not refused(told.tracking)
         told.load.await_writes(20)
         before = told.load.written()
+        assert equal(2)
         back = upgrade.rollback(told.workspace)
         assert back.write_hold_seconds is not None and back.write_hold_seconds < 4
         told.load.await_writes(20)
         assert told.load.written() > before
         assert told.workspace.config.server.release == "2.9.2"
         assert not refused(old)
+        assert equal(3)
         assert lossless(told.judge())
         assert told.tracking.schema_dump() == schema
         assert not list(told.made.directory.glob("*.liftlock-*"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,9 +11,10 @@ from pathlib import Path
 import pytest
 from faulty_proxy import proxied
 from ledgers import compare, ledger
-from liftlock.app import server
+from liftlock.app import gate, server
 from liftlock.app import upgrade as life
 from liftlock.app.planning import make_plan
+from liftlock.model.deployment import Role
 from liftlock.model.journal import RunOutcome
 from liftlock.model.plan import Strategy
 from liftlock.proc import kill_group
@@ -25,10 +28,11 @@ pytestmark = [pytest.mark.release, pytest.mark.xdist_group("tracking-upgrades")]
 FEW = PopulateSize(experiments=1, runs=1, points=1, params=1, tags=1, artifacts=0, models=0, versions=0, traces=0)
 
 
+@pytest.mark.parametrize("strategy", [Strategy.STANDARD, pytest.param(Strategy.ONLINE, marks=pytest.mark.soak)])
 def test_killed_restarted_and_upgraded_by_liftlock_under_two_applications(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    strategy: Strategy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clients of both releases keep logging to one URI: kill -9, a restart, `liftlock upgrade` (standard)."""
+    """Clients of both releases keep logging to one URI: kill -9, a restart, `liftlock upgrade`; online also back."""
     monkeypatch.setenv("LIFTLOCK_CACHE", str(releases.cache_root()))
     old, new = releases.OLD, releases.newest()
     folder, stop = tmp_path / "server", tmp_path / "stop"
@@ -50,16 +54,22 @@ def test_killed_restarted_and_upgraded_by_liftlock_under_two_applications(
         while made.workspace.server() is not None:
             time.sleep(0.05)
         server.start(made.workspace)
+        if strategy is Strategy.ONLINE:
+            reply = gate.install(made.workspace)
+            stack.callback(os.kill, reply.pid, signal.SIGTERM)
         plan = make_plan(made.workspace, new)
-        assert plan.strategy is Strategy.STANDARD
+        assert plan.strategy is strategy
         assert life.upgrade(made.workspace, plan).outcome is RunOutcome.DONE
+        if strategy is Strategy.ONLINE:
+            assert life.rollback(made.workspace).outcome is RunOutcome.DONE
+            assert life.upgrade(made.workspace, make_plan(made.workspace, new)).outcome is RunOutcome.DONE
         assert [app.poll() for app in apps] == [None, None], (tmp_path / "log").read_text()
         stop.touch()
         for app in apps:
             ended(app, tmp_path)
         ship(releases.environment(new).python, tmp_path, uri)
         assert made.workspace.config.server.release == new
-        assert compare(folder / "tracking.db", ledger(tmp_path)) == []
+        assert compare(made.workspace.stores[Role.TRACKING].uri.path, ledger(tmp_path)) == []
     assert held_up(tmp_path, 0.15) == []
 
 

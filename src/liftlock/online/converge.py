@@ -20,6 +20,9 @@ FEW = 200
 _QUIET_SECONDS = 2.0
 _IDLE = 0.1
 _STALLED_ROUNDS = 50
+_STALLED_SECONDS = 60.0
+# What is left may take so many seconds to bring over in the hold, where it does not get less.
+_HOLDABLE = 0.5
 
 
 @dataclass
@@ -60,12 +63,12 @@ def round_trip(flows: Sequence[Flow], pace: Pace) -> tuple[int, int]:
 def converge(
     flows: Sequence[Flow], pace: Pace, control: Control, *, phase: str = "converge", observer: Observer = silent
 ) -> int:
-    """Until at most FEW log entries are left; keys brought over.
+    """Until at most FEW log entries are left, or no fewer than can be brought over in a moment; keys brought over.
 
     Raises StoreError (retryable) when the source is written faster than it can be followed, or what stops it for long.
     """
     total, least, stalled = 0, None, 0
-    began = clock.monotonic()
+    began = better = clock.monotonic()
     patience = Patience(observer)
     while True:
         wait_while_paused(control, phase)
@@ -82,8 +85,13 @@ def converge(
         control.tell(Stand(phase=phase, at=clock.now(), lag=left, done=total, total=total + left, unit="rows", eta=eta))
         if left <= FEW:
             return total
-        least, stalled = (left, 0) if least is None or left < least else (least, stalled + 1)
-        if stalled > _STALLED_ROUNDS:
+        if least is None or left < least:
+            least, stalled, better = left, 0, clock.monotonic()
+            continue
+        stalled += 1
+        if stalled > _STALLED_ROUNDS and eta is not None and eta <= _HOLDABLE:
+            return total
+        if stalled > _STALLED_ROUNDS and clock.monotonic() - better > _STALLED_SECONDS:
             raise StoreError(
                 "the database is written faster than it can be followed",
                 hint="Try again when it is quieter, or raise the load allowed to liftlock.",
