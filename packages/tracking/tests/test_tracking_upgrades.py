@@ -43,8 +43,9 @@ def test_killed_restarted_and_upgraded_by_liftlock_under_two_applications(
         stack.callback(stop.touch)
         uri = f"liftlock+http://127.0.0.1:{proxy.port}"
         words = ("--nap", "0.2", "--until", str(stop))
+        most = 120 if strategy is Strategy.STANDARD else 2000
         apps = [
-            begin(releases.environment(version).python, tmp_path, uri, seed, 120, *words)
+            begin(releases.environment(version).python, tmp_path, uri, seed, most, *words)
             for seed, version in (("31", old), ("32", new))
         ]
         busy(tmp_path, "31", "32")

@@ -15,7 +15,9 @@ from liftlock.online.patience import PASSING, Patience
 
 # A reader of a rollback-journal SQLite database keeps its writers waiting, so a view there is short.
 _VIEW_SECONDS = {Engine.SQLITE: 0.03, Engine.POSTGRESQL: 0.5}
-_FIRST, _LARGEST = 200, 50_000
+# On a busy machine the clock says that a view was long when its process merely waited. An epoch has a price of its own
+# (two commits), so with fewer entries following would only become slower.
+_FIRST, _LEAST, _LARGEST = 500, 500, 50_000
 FEW = 200
 _QUIET_SECONDS = 2.0
 _IDLE = 0.1
@@ -40,7 +42,7 @@ class Pace:
         """Towards views of half the allowed length."""
         allowed = _VIEW_SECONDS.get(flow.source.store.uri.engine, 0.03)
         factor = min(2.0, max(0.25, allowed / 2 / max(viewed, 1e-6)))
-        self.limits[flow.role.value] = min(_LARGEST, max(20, int(self.limit(flow) * factor)))
+        self.limits[flow.role.value] = min(_LARGEST, max(_LEAST, int(self.limit(flow) * factor)))
 
     def rest(self, worked: float) -> None:
         """Leave the machine to others for their share."""

@@ -73,7 +73,7 @@ def test_a_steady_rest_that_a_hold_can_bring_over_is_enough(run: Any) -> None:
     """As many are written as are brought over: 1500 a round, a round takes 0.1 s."""
     source = Source(left=1500, written=1500, most=1500)
     run(source)
-    assert source.left == 1500
+    assert FEW < source.left < 7500  # half a second's worth
     assert source.now[0] < 30
 
 
