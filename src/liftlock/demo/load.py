@@ -80,28 +80,39 @@ class Load:
 @contextmanager
 def writing(
     environment: Environment, url: str, directory: Path, *, clients: int = 4, pause: float = 0.02,
-    artifacts: bool = True, login: tuple[str, Secret] | None = None,
+    artifacts: bool = True, traces: bool = False, login: tuple[str, Secret] | None = None,
 ) -> Iterator[Load]:  # fmt: skip
-    """Clients that write to the server at `url` for the length of the block, each in a process of its own."""
+    """Clients that write to the server at `url` for the length of the block, each in a process of its own.
+
+    `traces` needs a release that has them (3.0 and later), and has them written at once instead of in the background.
+    """
     private_directory(directory)
     load = Load(directory, [f"client{number}" for number in range(clients)])
     given = {"MLFLOW_TRACKING_URI": url, "MLFLOW_REGISTRY_URI": url, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    if traces:
+        given["MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"] = "false"
     if login is not None:
         given |= {"MLFLOW_TRACKING_USERNAME": login[0], "MLFLOW_TRACKING_PASSWORD": login[1].reveal()}
     try:
         for name in load.names:
-            load.children.append(_spawn(environment, clean_environment(given), directory, name, pause, artifacts))
+            kinds = {"artifacts": artifacts, "traces": traces}
+            load.children.append(_spawn(environment, clean_environment(given), directory, name, pause, kinds))
         yield load
     finally:
         load.stop()
 
 
 def _spawn(
-    environment: Environment, given: Mapping[str, str], directory: Path, name: str, pause: float, artifacts: bool
+    environment: Environment,
+    given: Mapping[str, str],
+    directory: Path,
+    name: str,
+    pause: float,
+    kinds: Mapping[str, bool],
 ) -> subprocess.Popen[bytes]:
     said = {
         "name": name, "ledger": str(directory / f"{name}.jsonl"), "stop": str(directory / "stop"),
-        "pause": pause, "artifacts": artifacts,
+        "pause": pause, **kinds,
     }  # fmt: skip
     with (directory / f"{name}.log").open("ab") as log:
         child = proc.spawn(
@@ -152,7 +163,9 @@ def _found(store: Store) -> dict[str, Counter[Any]]:
     def count(query: str) -> Counter[Any]:
         return Counter(tuple(row.values()) for row in store.rows(query))
 
+    traces = "SELECT value FROM trace_tags WHERE key = 'load.mark'"
     return {
+        "trace": count(traces) if "trace_tags" in store.columns() else Counter(),
         "experiment": count("SELECT name FROM experiments WHERE name LIKE 'load-%'"),
         "model": count("SELECT name FROM registered_models WHERE name LIKE 'load-%'"),
         "run": count("SELECT value FROM tags WHERE key = 'load.mark'"),
@@ -170,7 +183,7 @@ def _count(kind: str, what: Mapping[str, Any], found: Mapping[str, Counter[Any]]
         return int(status == 200 and body.decode() == what["text"])
     keys = {
         "experiment": ("name",), "model": ("name",), "run": ("mark",), "param": ("run", "key", "value"),
-        "metric": ("run", "key", "value", "step", "timestamp"), "tag": ("run", "key", "value"),
+        "metric": ("run", "key", "value", "step", "timestamp"), "tag": ("run", "key", "value"), "trace": ("mark",),
         "version": ("name", "mark"), "end": ("run", "status"),
     }[kind]  # fmt: skip
     return found[kind][tuple(what[key] for key in keys)]

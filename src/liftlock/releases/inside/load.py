@@ -1,6 +1,6 @@
 """Write to a server through the release's real client until told to stop, and keep a ledger of what was acknowledged.
 
-Run as a program: one JSON object on stdin (`name`, `ledger`, `stop`, `pause`, `artifacts`), the server in
+Run as a program: one JSON object on stdin (`name`, `ledger`, `stop`, `pause`, `artifacts`, `traces`), the server in
 MLFLOW_TRACKING_URI. The ledger is JSON lines: an intent before each call, and how it ended after it.
 """
 
@@ -66,7 +66,22 @@ class Writer:
         if turn % 4 == 0:
             self.call("version", {"name": "load-" + self.name, "mark": mark}, self.client.create_model_version,
                       "load-" + self.name, "runs:/%s/model" % run, run, tags={"load.mark": mark})  # fmt: skip
+        if self.arguments["traces"]:
+            self.call("trace", {"mark": mark}, self.trace, mark)
         self.call("end", {"run": run, "status": "FINISHED"}, self.client.set_terminated, run, "FINISHED")
+
+    def trace(self, mark):
+        """A trace with two spans and a tag; acknowledged when it can be read again."""
+        import mlflow
+
+        mlflow.set_experiment(experiment_id=self.experiment)
+        with mlflow.start_span("load") as outer:
+            outer.set_inputs({"mark": mark})
+            with mlflow.start_span("inner"):
+                pass
+            mlflow.update_current_trace(tags={"load.mark": mark})
+        if len(self.client.get_trace(outer.trace_id).data.spans) != 2:
+            raise RuntimeError("the trace lacks spans")
 
     def call(self, kind, what, function, *arguments, **named):
         """One write: noted before, and after it whether it was acknowledged and how long that took."""
