@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from liftlock.app.watch import Options, Watched, history, watch
+from liftlock.app.releases_watch import Options, Watched, history, watch
 from liftlock.app.workspace import Workspace
 from liftlock.cli.main import cli
 from liftlock.errors import UsageError

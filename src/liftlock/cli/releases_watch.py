@@ -33,8 +33,8 @@ def watch(
       liftlock releases watch --index --notify
       liftlock releases watch --file config/mlflow_release.yaml --json
     """
-    from liftlock.app.watch import Options, history
-    from liftlock.app.watch import watch as look
+    from liftlock.app.releases_watch import Options, history
+    from liftlock.app.releases_watch import watch as look
     from liftlock.describe.config import FILE
     from liftlock.errors import UsageError
     from liftlock.report import text
