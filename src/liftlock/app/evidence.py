@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from liftlock.evidence import account, bundle, chain, document, proofs, signing
 from liftlock.model.codec import from_builtins, from_json, to_builtins
 from liftlock.model.evidence import CommandResult, Decision, Missing, Predicate, Summary
 from liftlock.model.finding import Outcome
-from liftlock.model.journal import Entry, Kind, RunKind, RunOutcome, RunState
+from liftlock.model.journal import Entry, RunKind, RunOutcome, RunState
 from liftlock.model.plan import Plan
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.secret import redact
@@ -195,7 +194,7 @@ def _collect(
         deployment=workspace.config.name,
         environment=phase.name if phase else "", source=plan.jump.source.version, target=plan.jump.target.version,
         strategy=plan.strategy.value, operator=state.operator, started_at=state.started_at,
-        ended_at=_ended(workspace, state),
+        ended_at=account.ended_at(workspace.journal.entries(state.id)),
         write_hold_seconds=write_hold(workspace, state), window=text.estimate(plan.window),
         steps=account.steps(mine), issues=account.issues(mine), verification=account.verification(mine),
         databases=account.databases(old, new),
@@ -225,7 +224,7 @@ def _run(workspace: Workspace, run: str | None) -> RunState:
 def _proofs(workspace: Workspace, state: RunState, contents: bundle.Contents) -> tuple[CommandResult, ...]:
     kept = proofs.Proofs(workspace.config.state_directory / "proofs")
     found = []
-    for each in proofs.around(kept.all(), state.started_at, _ended(workspace, state)):
+    for each in proofs.around(kept.all(), state.started_at, account.ended_at(workspace.journal.entries(state.id))):
         report = kept.report(each)
         if report:
             name = f"tests/{each.when}.xml"
@@ -234,13 +233,6 @@ def _proofs(workspace: Workspace, state: RunState, contents: bundle.Contents) ->
         found.append(each)
     contents.json("proofs.json", found)
     return tuple(found)
-
-
-def _ended(workspace: Workspace, state: RunState) -> datetime | None:
-    """When the upgrade itself ended: a later rollback or `finalize` ends its run once more."""
-    later = (RunOutcome.OPEN.value, RunOutcome.ROLLED_BACK.value, RunOutcome.FINALIZED.value)
-    entries = workspace.journal.entries(state.id)
-    return next((e.at for e in entries if e.kind is Kind.RUN_ENDED and e.payload["outcome"] not in later), None)
 
 
 def _decisions(state: RunState) -> tuple[Decision, ...]:

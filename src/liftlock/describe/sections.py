@@ -1,4 +1,4 @@
-"""Sections of liftlock.toml for the work around an upgrade: tracked releases, environments in phases, notifications."""
+"""Sections of liftlock.toml for the work around an upgrade: tracking, environments in phases, watch, notifications."""
 
 from __future__ import annotations
 
@@ -27,15 +27,40 @@ class TrackingSection(Value, frozen=True, omit_defaults=True):
     checks: tuple[CheckSection, ...] = ()
 
 
+class WatchSection(Value, frozen=True, omit_defaults=True):
+    """When a watched server is worse than it was. Shares are 0 to 1, times seconds unless their name says otherwise.
+
+    A latency is worse by `warn` or `act` of what it was, and never by less than `least_ms`. `errors_warn` and
+    `errors_act` are how much more of all requests may fail or be refused; `registrations_warn` and `registrations_act`
+    how many registrations must succeed. `settle` is left out after an upgrade, `window` is how far back one look sees,
+    and `breaches` looks in a row must find something to act on. `roll_back`: never, when everything written since is
+    carried back (`lossless`), or always (what was written since an upgrade that was not online stays in a backup).
+    """
+
+    warn: float = 0.2
+    act: float = 0.5
+    least_ms: float = 5.0
+    errors_warn: float = 0.01
+    errors_act: float = 0.05
+    registrations_warn: float = 0.99
+    registrations_act: float = 0.95
+    settle: float = 60.0
+    window: float = 900.0
+    breaches: int = 3
+    roll_back: Literal["never", "lossless", "always"] = "never"
+
+
 class EarlierSection(Value, frozen=True, omit_defaults=True):
     """An environment that must have proven a release first: its `config` (a liftlock.toml on this machine), or the
-    directory its `evidence` bundles are brought to and the public `key` they are signed with."""
+    directory its `evidence` bundles are brought to and the public `key` they are signed with. `watch_hours` is how long
+    `liftlock watch` must have watched the release there, with nothing found; 0 asks for no watch."""
 
     name: str
     config: str | None = None
     evidence: str | None = None
     key: str | None = None
     soak_hours: float = 0.0
+    watch_hours: float = 0.0
 
 
 class EnvironmentsSection(Value, frozen=True, omit_defaults=True):
@@ -47,8 +72,8 @@ class EnvironmentsSection(Value, frozen=True, omit_defaults=True):
 
 
 EventName = Literal[
-    "plan-ready", "freeze", "started", "cut-over", "put-back", "needs-person", "rolled-back", "window-closing",
-    "window-closed", "release", "test",
+    "plan-ready", "freeze", "started", "cut-over", "put-back", "needs-person", "rolled-back", "breach",
+    "window-closing", "window-closed", "release", "test",
 ]  # fmt: skip
 
 
