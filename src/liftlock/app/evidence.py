@@ -183,6 +183,12 @@ def _collect(
     advisories = put("advisories.json", "advisories", partial(facts.advisories, plan))
     for set_id in facts.backups():
         put(f"backups/{set_id}.json", f"backup {set_id}", partial(facts.backup, set_id))
+    put("watch/baseline.json", "what the watch compares with", facts.baseline)
+    watched = account.watched(mine)
+    if watched is None:
+        missing.append(Missing(what="watch", why="nobody watched it: liftlock watch"))
+    else:
+        contents.json("watch/result.json", watched)
     missing.append(Missing(what="image digest", why="the server runs as a process: its environment locks stand for it"))
     results = _proofs(workspace, state, contents)
     if not results:
@@ -201,7 +207,7 @@ def _collect(
         packages=account.packages(locks["before"] or "", locks["after"] or "") if all(locks.values()) else (),
         advisories=_changes(advisories), proofs=results, checks=tuple(each.name for each in checks),
         decisions=_decisions(state), backups=facts.backups(),
-        way_back=_way_back(workspace, state), missing=tuple(missing),
+        way_back=_way_back(workspace, state), missing=tuple(missing), watch=watched,
     )  # fmt: skip
 
 

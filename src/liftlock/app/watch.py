@@ -167,11 +167,14 @@ class _Watcher:
         bad = any(each.severity is Severity.ERROR for each in lately)
         last = self._last
         breaching = (last.breaching if last else 0) + 1 if bad else 0
+        breached_at = None
+        if breaching >= self._limits.breaches:
+            breached_at = (last.breached_at if last else None) or now
         found = Watch(
             run=self._scope.run.id if self._scope.run else "", release=self._workspace.config.server.release,
             by=operator(), began_at=min(self._scope.begins, now), until=now, requests=whole.requests,
             findings=findings, recent=lately, looks=(last.looks if last else 0) + 1, breaching=breaching,
-            breached_at=now if breaching >= self._limits.breaches else None,
+            breached_at=breached_at,
         )  # fmt: skip
         self._keep(found, whole)
         return found
@@ -206,10 +209,12 @@ class _Watcher:
 
     def _act(self, found: Watch) -> Watch:
         """Tell, and go back where that was asked for."""
-        self._note(found, always=True)
+        self._note(found, always=self._options.seconds > 0)
         said = "; ".join(f"{each.title}: {each.message}" for each in found.recent)
         run = self._scope.run
-        tell(self._workspace, Event.BREACH, f"MLflow {found.release}: {said}", run=found.run, observer=self._observer)
+        if found.breached_at == found.until:  # a look later it has been told already
+            text = f"MLflow {found.release}: {said}"
+            tell(self._workspace, Event.BREACH, text, run=found.run, observer=self._observer)
         wanted = self._options.roll_back or self._limits.roll_back
         if wanted == "never" or run is None or run.outcome is not RunOutcome.DONE:
             return found
@@ -232,12 +237,16 @@ def _scope(workspace: Workspace) -> _Scope:
     """What to watch. Raises Refused when nothing is known of before."""
     known = Baselines(workspace)
     said, run = known.said(), watched_run(workspace)
+    settle = timedelta(seconds=workspace.config.watch.settle)
     if said is not None and (run is None or said.taken_at >= run.started_at):
-        return _Scope(None, said, said.taken_at, workspace.state / "watch" / f"{said.taken_at:%Y%m%dT%H%M%S%f}")
+        # what a release that was taken back did since the baseline says nothing of the one that runs again
+        others = (each for each in workspace.journal.runs() if each.kind is not RunKind.REHEARSAL)
+        changed = [each.ended_at + settle for each in others if each.ended_at is not None]
+        begins = max([said.taken_at, *changed])
+        return _Scope(None, said, begins, workspace.state / "watch" / f"{begins:%Y%m%dT%H%M%S%f}")
     if run is not None and (before := known.of(run)) is not None:
         ended = account.ended_at(workspace.journal.entries(run.id)) or clock.now()
-        begins = ended + timedelta(seconds=workspace.config.watch.settle)
-        return _Scope(run, before, begins, workspace.run_directory(run))
+        return _Scope(run, before, ended + settle, workspace.run_directory(run))
     raise Refused(
         "nothing is known of how the server was before, so nothing can be compared",
         hint="Take a baseline before the next upgrade: liftlock watch --baseline",

@@ -81,10 +81,13 @@ def issues(entries: Sequence[Entry]) -> tuple[str, ...]:
 
 
 def verification(entries: Sequence[Entry]) -> tuple[Finding, ...]:
-    """The findings that the run's steps noted, of each step the last ones, in the order of the steps."""
+    """The findings that the run's steps noted, of each step the last ones, in the order of the steps.
+
+    Those of a watch are another matter: they come later, and change from look to look.
+    """
     noted: dict[str, Any] = {}
     for entry in entries:
-        if entry.kind in (Kind.NOTE, Kind.DONE) and "findings" in entry.payload:
+        if entry.kind in (Kind.NOTE, Kind.DONE) and "findings" in entry.payload and entry.step != WATCH_NOTE:
             noted[entry.step] = entry.payload["findings"]
     return tuple(from_builtins(each, Finding) for found in noted.values() for each in found)
 

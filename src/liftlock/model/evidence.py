@@ -9,6 +9,7 @@ import msgspec
 
 from liftlock.model.codec import Value
 from liftlock.model.finding import Finding, Outcome
+from liftlock.model.watch import Watch
 
 FORMAT = 1
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -137,7 +138,8 @@ class Decision(Value, frozen=True):
 class Summary(Value, frozen=True):
     """The upgrade in short, made from the files beside it. Times are UTC; `window` is the plan's estimate in words.
 
-    `environment` is the deployment's name in [environments], or empty; `checks` names those its checklist asks for.
+    `environment` is the deployment's name in [environments], or empty; `checks` names those its checklist asks for;
+    `watch` is what the last `liftlock watch` of the release came to, or None.
     """
 
     run: str
@@ -166,3 +168,4 @@ class Summary(Value, frozen=True):
     backups: tuple[str, ...]
     way_back: str
     missing: tuple[Missing, ...]
+    watch: Watch | None = None

@@ -15,6 +15,7 @@ from liftlock.model.finding import Outcome, Severity
 
 # Each bound is wrong in at most 1 case of 200.
 _SURE = math.log(200)
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,17 @@ def quantile(weights: Mapping[float, float], size: float, q: float) -> Interval:
     The bounds are values too; 0 and infinity where the observations are too few to say.
     """
     total = sum(weights.values())
-    low, point, high, below = 0.0, math.inf, math.inf, 0.0
+    low, point, high, below = 0.0, None, math.inf, 0.0
     for value in sorted(weights):
-        below += weights[value] / total
-        at = min(1.0, below)
-        sure = size * _divergence(at, q) > _SURE
-        if at < q and sure:
-            low = value
-        if point == math.inf and at >= q:
+        if below < q and size * _divergence(below, q) > _SURE:
+            low = value  # too little lies below it
+        below = min(1.0, below + weights[value] / total)
+        if point is None and below >= q - _ROUNDING:
             point = value
-        if at > q and sure:
+        if below > q and size * _divergence(below, q) > _SURE:
             high = value
             break
-    return Interval(low, point if point < math.inf else max(weights, default=0.0), high)
+    return Interval(low, max(weights, default=0.0) if point is None else point, high)
 
 
 def verdict(

@@ -18,10 +18,12 @@ from liftlock.app.workspace import Workspace
 from liftlock.engine.journal import Journal
 from liftlock.errors import Refused, UsageError
 from liftlock.evidence import bundle, proofs, signing
+from liftlock.model.codec import from_builtins, to_builtins
 from liftlock.model.evidence import CommandResult, DecisionKind, Predicate
 from liftlock.model.finding import Outcome
 from liftlock.model.journal import Kind
 from liftlock.model.release import Release
+from liftlock.model.watch import Watch
 from tests.support.deployment import Deployment
 from tests.support.evidence import needs_ssh_keygen, summary
 from tests.support.receivers import hook
@@ -174,6 +176,46 @@ def test_an_override_counts_once(prod: Workspace, tmp_path: Path, monkeypatch: p
     upgraded(tmp_path / "prod", GOOD, outcome="put-back")
     with pytest.raises(Refused):
         environments.enter(prod, TARGET)
+
+
+def watched(hours: float = 24, **changes: Any) -> Watch:
+    values: dict[str, Any] = {
+        "run": "r", "release": "3.17.2", "by": "me", "began_at": NOW, "until": NOW + timedelta(hours=hours),
+        "requests": 5000, "findings": (GOOD,), **changes,
+    }  # fmt: skip
+    return from_builtins(values, Watch)
+
+
+_WORSE = {"code": "LLW003", "title": "p95", "outcome": "fail", "message": "40 ms -> 80 ms"}
+
+
+@pytest.mark.parametrize(
+    ("watch", "said"),
+    [
+        (None, "nobody watched it"),
+        (watched(23), "watched for 23.0 of 24 hours"),
+        (watched(findings=(_WORSE,)), "it found something: p95: 40 ms -> 80 ms"),
+        (watched(findings=({**_WORSE, "outcome": "unknown"},)), "it found something: p95"),
+        (watched(breached_at=NOW), "it found something to act on"),
+        (watched(findings=({**_WORSE, "severity": "warning"},)), ""),
+        (watched(), ""),
+    ],
+)
+def test_the_watch_of_the_earlier_environment_is_asked_for_where_configured(
+    tmp_path: Path, watch: Watch | None, said: str
+) -> None:
+    workspace(tmp_path / "staging", "3.17.2")
+    journal = upgraded(tmp_path / "staging", GOOD)
+    if watch is not None:
+        journal.append("upgrade-0", Kind.NOTE, "watch", to_builtins(watched(1, findings=(_WORSE,))))
+        journal.append("upgrade-0", Kind.NOTE, "watch", to_builtins(watch))
+    after = '[[environments.after]]\nname = "staging"\nconfig = "../staging/liftlock.toml"\n'
+    asked = f'[environments]\nname = "prod"\n{after}'
+    prod = workspace(tmp_path / "prod", "2.9.2", asked + "watch_hours = 24\n")
+    problems = failed(prod)
+    assert set(problems) == ({"LLP006 staging: watch"} if said else set())
+    assert said in problems.get("LLP006 staging: watch", "")
+    assert failed(workspace(tmp_path / "other", "2.9.2", asked)) == {}, "nobody asked for it"
 
 
 def test_without_a_section_nothing_is_asked(tmp_path: Path) -> None:

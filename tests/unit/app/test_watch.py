@@ -80,3 +80,23 @@ def test_a_slow_release_is_told_and_taken_back(deployment: Deployment) -> None:
     told = [each["event"] for each in receiver.bodies()]
     assert told == ["started", "cut-over", "breach", "rolled-back"]
     assert "p95" in receiver.bodies()[2]["text"]
+
+
+def test_without_a_gate_it_asks_by_itself_and_leaves_no_write_behind(deployment: Deployment) -> None:
+    deployment.server_environment = {"STUB_SERVER": f"{NEW}:slow-60"}
+    deployment.make()
+    with deployment.config.open("a") as file:
+        file.write(_QUICK)
+    refused = deployment.liftlock("watch")
+    assert refused.returncode == 3 and "watch --baseline" in refused.stderr
+    deployment.ok("watch", "--baseline", "--for", "2s")
+    deployment.ok("upgrade", "--to", NEW, "--yes")
+    client = urllib3.PoolManager()
+    body = json.dumps({"method": "log", "args": ["r1", "tags", [["since", "v"]]]})
+    assert client.request("POST", f"{deployment.url}/stub", body=body).status == 200
+    watched = ("watch", "--for", "8s", "--every", "2s", "--roll-back")
+    held = deployment.liftlock(*watched)
+    assert held.returncode == 5 and "1 tables" in held.stderr and deployment.version() == NEW, held.stdout + held.stderr
+    assert "p50" in held.stderr and "--roll-back=always" in held.stderr
+    again = deployment.liftlock(*watched[:-1])
+    assert again.returncode == 1 and "breached; the way back: liftlock rollback" in again.stdout
