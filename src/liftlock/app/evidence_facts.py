@@ -186,9 +186,7 @@ def redacted_text(text: str, path: Path) -> str:
         hidden = msgspec.structs.replace(hidden, credentials_section=section)
     if hidden.notify is not None:
         receivers = tuple(
-            msgspec.structs.replace(
-                each, url=_hidden(each.url), header=_hidden(each.header), password=_hidden(each.password)
-            )
+            msgspec.structs.replace(each, url=_hidden(each.url), header=_hidden(each.header))
             for each in hidden.notify.receivers
         )
         hidden = msgspec.structs.replace(hidden, notify=msgspec.structs.replace(hidden.notify, receivers=receivers))

@@ -15,7 +15,7 @@ import msgspec
 
 from liftlock import clock, files
 from liftlock.app import upgrade
-from liftlock.app.notify import tell
+from liftlock.app.notify import due, tell
 from liftlock.app.releases import current
 from liftlock.app.watch_baseline import Baselines, count_connections
 from liftlock.app.watch_log import LogReader, Place
@@ -86,7 +86,9 @@ def watch(workspace: Workspace, options: Options, *, observer: Observer = silent
     writes behind; whatever `rollback` raises.
     """
     with exclusive(files.private_directory(workspace.state / "watch"), "watch"):
-        return _Watcher(workspace, options, observer).run()
+        found = _Watcher(workspace, options, observer).run()
+    due(workspace, observer)
+    return found
 
 
 def watched_run(workspace: Workspace) -> RunState | None:

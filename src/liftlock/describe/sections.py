@@ -78,30 +78,27 @@ EventName = Literal[
 
 
 class ReceiverSection(Value, frozen=True, omit_defaults=True):
-    """One receiver. `${NAME}` in `url`, `header` (`Name: value`) and `password` stands for a secret.
+    """One receiver. `${NAME}` in `url` and `header` (`Name: value`) stands for a secret.
 
     `role` is who this reaches (owner, backup, security ...). `events` empty means all. A webhook gets the message as
-    JSON, a Slack-compatible hook as text, a command as JSON on its standard input.
+    JSON, a command as JSON on its standard input; `apprise` tells, as text, whatever service the url names.
     """
 
-    kind: Literal["webhook", "slack", "email", "command"]
+    kind: Literal["webhook", "command", "apprise"]
     role: str = ""
     events: tuple[EventName, ...] = ()
     url: str = ""
     header: str = ""
     command: tuple[str, ...] = ()
-    server: str = ""
-    port: int = 25
-    tls: Literal["none", "starttls", "implicit"] = "none"
-    username: str = ""
-    password: str = ""
-    sender: str = ""
-    to: tuple[str, ...] = ()
 
 
 class NotifySection(Value, frozen=True, omit_defaults=True):
-    """Who owns the deployment (role to name), who is told, and how long one receiver may take, in seconds."""
+    """Who owns the deployment (role to name), who is told, and how long one receiver may take, in seconds.
+
+    `window_hours`: after how many hours with an open way back its owners are reminded of it; 0 reminds nobody.
+    """
 
     owners: dict[str, str] = msgspec.field(default_factory=dict)
     receivers: tuple[ReceiverSection, ...] = ()
     timeout: float = 10.0
+    window_hours: float = 0.0

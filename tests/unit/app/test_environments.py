@@ -284,7 +284,9 @@ def test_an_upgrade_stops_at_the_gate_and_tells_when_it_goes_past(tmp_path: Path
                 file.write('[environments]\nname = "prod"\n[[environments.after]]\nname = "staging"\n')
                 file.write('config = "../staging/liftlock.toml"\n')
                 file.write(f'[[notify.receivers]]\nkind = "webhook"\nurl = "{server.url()}"\n')
-                file.write(f'[[notify.receivers]]\nkind = "slack"\nurl = "http://127.0.0.1:{free_port()}/${{HOOK}}"\n')
+                file.write(
+                    f'[[notify.receivers]]\nkind = "apprise"\nurl = "json://127.0.0.1:{free_port()}/${{HOOK}}"\n'
+                )
             entries = len(deployment.journal().entries())
             refused = deployment.liftlock("upgrade", "--to", NEW, "--yes")
             assert refused.returncode == 3 and "the gate of prod is shut" in refused.stderr
@@ -303,7 +305,7 @@ def test_an_upgrade_stops_at_the_gate_and_tells_when_it_goes_past(tmp_path: Path
         assert f"MLflow {OLD} to {NEW}, strategy standard" in events["plan-ready"]
         assert f"from MLflow {NEW} to {OLD} is open since" in events["window-closing"]
         assert "past a shut gate: CVE" in server.bodies()[0]["text"]
-        assert done.stderr.count("receiver 2 (slack) was not told of") == 2
+        assert done.stderr.count("receiver 2 (apprise) was not told of") == 2
         assert word not in done.stdout + done.stderr
         state = deployment.journal().runs()[-1]
         begun = state.payload["phase"]

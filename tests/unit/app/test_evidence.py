@@ -47,8 +47,8 @@ expect_output = "registered"
 dri = "Jane"
 
 [[notify.receivers]]
-kind = "slack"
-url = "http://127.0.0.1:9/{HOOK}"
+kind = "apprise"
+url = "json://127.0.0.1:9/{HOOK}"
 events = ["window-closing"]
 """
 
@@ -241,10 +241,12 @@ password = "admin"
 kind = "webhook"
 url = "https://hooks/test"
 header = "Bearer test"
-password = "${SMTP}"
+[[notify.receivers]]
+kind = "apprise"
+url = "${MAIL}"
 """
     hidden = redacted_text(text, tmp_path / "liftlock.toml")
     for word in ("u:test", "key:word", '"test"', "u:admin", "u:password", "sslpassword=user", "hooks", "Bearer"):
         assert word not in hidden, word
-    for word in ('KEPT = "plain"', '"${TOKEN}"', '"${SMTP}"', 'username = "admin"', "@h/db"):
+    for word in ('KEPT = "plain"', '"${TOKEN}"', '"${MAIL}"', 'username = "admin"', "@h/db"):
         assert word in hidden, word
