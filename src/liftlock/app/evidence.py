@@ -12,13 +12,14 @@ import msgspec
 
 from liftlock import __version__, clock, files
 from liftlock.app.evidence_facts import QUESTIONS, Facts, ask, client_of, conceal, redacted_text
+from liftlock.app.evidence_images import images
 from liftlock.app.upgrade import CONFIG, PLAN, write_hold
 from liftlock.app.workspace import Workspace
 from liftlock.engine.lock import operator
 from liftlock.errors import LiftlockError, Refused, UsageError
 from liftlock.evidence import account, bundle, chain, document, proofs, signing
 from liftlock.model.codec import from_builtins, from_json, to_builtins
-from liftlock.model.evidence import CommandResult, Decision, Missing, Predicate, Summary
+from liftlock.model.evidence import CommandResult, Decision, ImageLine, Missing, Predicate, Summary
 from liftlock.model.finding import Outcome
 from liftlock.model.journal import Entry, RunKind, RunOutcome, RunState
 from liftlock.model.plan import Plan
@@ -41,7 +42,8 @@ class Made:
 @dataclass(frozen=True)
 class Options:
     """`run` None: the last upgrade. `output` None: a new directory beside liftlock.toml. `key` None: the deployment's
-    own, made at first use. `attach`: further files. `offline`: ask no package index for newer packages.
+    own, made at first use. `attach`: further files. `offline`: ask no package index for newer packages. `registry`:
+    ask the registries of the images that the deployment's files name for their digests.
     """
 
     run: str | None = None
@@ -49,6 +51,7 @@ class Options:
     key: Path | None = None
     attach: tuple[Path, ...] = ()
     offline: bool = False
+    registry: bool = False
 
 
 def record(
@@ -189,7 +192,7 @@ def _collect(
         missing.append(Missing(what="watch", why="nobody watched it: liftlock watch"))
     else:
         contents.json("watch/result.json", watched)
-    missing.append(Missing(what="image digest", why="the server runs as a process: its environment locks stand for it"))
+    named = _images(workspace, put, options, observer, missing)
     results = _proofs(workspace, state, contents)
     if not results:
         missing.append(Missing(what="tests and checklist", why="none was recorded around this run"))
@@ -208,7 +211,23 @@ def _collect(
         advisories=_changes(advisories), proofs=results, checks=tuple(each.name for each in checks),
         decisions=_decisions(state), backups=facts.backups(),
         way_back=_way_back(workspace, state), missing=tuple(missing), watch=watched,
+        images=named,
     )  # fmt: skip
+
+
+def _images(
+    workspace: Workspace, put: Callable[[str, str, Callable[[], Any]], Any], options: Options, observer: Observer,
+    missing: list[Missing],
+) -> tuple[ImageLine, ...]:  # fmt: skip
+    """The images that files name, with what is missing of their digests."""
+    missing.append(Missing(what="image of the server", why="it runs as a process: its environment locks stand for it"))
+    if not options.registry:
+        missing.append(Missing(what="image digests", why="the registries were not asked: --registry"))
+        return ()
+    work = "look for images in the deployment's files"
+    named = put("images.json", work, lambda: images(workspace.config.directory, observer)) or ()
+    missing += [Missing(what=f"digest of {each.image}", why=each.why) for each in named if not each.digest]
+    return tuple(named)
 
 
 def _run(workspace: Workspace, run: str | None) -> RunState:

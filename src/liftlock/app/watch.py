@@ -121,6 +121,8 @@ class _Watcher:
     def run(self) -> Watch:
         began = clock.monotonic()
         length = self._options.seconds
+        if (left := (self._scope.begins - clock.now()).total_seconds()) > 0:
+            self._observer(Progress(work=f"what the server does in the next {left:.0f} s does not count: it settles"))
         if self._prober is not None:
             self._ask(self._options.probe_seconds if not length else min(self._options.every, length))
         while True:

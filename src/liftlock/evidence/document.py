@@ -62,6 +62,14 @@ def document(summary: Summary) -> Document:
                 "None, or the locks are not here.",
             ),
             _section(
+                "Images", ("image", "where", "digest", "pinned there"),
+                [
+                    (each.image, f"{each.file}:{each.line}", each.digest or each.why, each.pinned or "-")
+                    for each in summary.images
+                ],
+                "None is named, or the registries were not asked.",
+            ),
+            _section(
                 "Approvals", ("what", "environment", "release", "by", "when (UTC)", "reason"),
                 [
                     (

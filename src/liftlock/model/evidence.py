@@ -92,6 +92,19 @@ class PackageChange(Value, frozen=True):
     after: str
 
 
+class ImageLine(Value, frozen=True):
+    """One image that a file of the deployment names: `pinned` is the digest written there, `digest` what its registry
+    gives for the tag; without one `why` says what is missing.
+    """
+
+    image: str
+    file: str
+    line: int
+    pinned: str = ""
+    digest: str = ""
+    why: str = ""
+
+
 class CommandResult(Value, frozen=True):
     """A command that was run as a proof: what was expected, what came. `output` is its end, redacted.
 
@@ -169,3 +182,4 @@ class Summary(Value, frozen=True):
     way_back: str
     missing: tuple[Missing, ...]
     watch: Watch | None = None
+    images: tuple[ImageLine, ...] = ()
