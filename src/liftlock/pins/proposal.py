@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from liftlock.errors import Refused
-from liftlock.pins import relock
+from liftlock.pins import lock_tools, relock
 from liftlock.pins.change import Change, at_target, change
 from liftlock.pins.document import Document
 from liftlock.pins.formats.dockerfile import Dockerfile
@@ -18,7 +18,7 @@ from liftlock.pins.images import followed, name_of
 from liftlock.pins.leftovers import Kind, Leftover, leftovers
 from liftlock.pins.model import PACKAGES, Syntax, Target
 from liftlock.pins.relock import Stale, Tools
-from liftlock.pins.survey import Survey, Surveyed
+from liftlock.pins.survey import Survey, Surveyed, find
 from liftlock.pins.tracking import Update, read, security_row, updated
 from liftlock.pins.transaction import NewContent
 from liftlock.pins.tree import Tree
@@ -76,7 +76,7 @@ def hashed(found: Survey) -> tuple[str, ...]:
                 pin.package
                 for each in found.group(Group.PINS)
                 for pin in each.pins
-                if pin.syntax is Syntax.HASHES and not relock.is_lock(each)
+                if pin.syntax is Syntax.HASHES and not lock_tools.is_lock(each)
             }
         )
     )
@@ -98,17 +98,22 @@ def propose(
     `past` are versions that no file may name any more, besides those the pins name now; `tracking`
     is written into the tracking file and the table of SECURITY.md.
     """
-    plain = [each for each in found.group(*_groups(docs)) if not relock.is_lock(each)]
+    plain = [each for each in found.group(*_groups(docs)) if not lock_tools.is_lock(each)]
     target = _with_digest(plain, target, tracking)
-    locks = [each for each in found.files if relock.is_lock(each) and each.format.group is not Group.DOCS]
+    locks = [each for each in found.files if lock_tools.is_lock(each) and each.format.group is not Group.DOCS]
     changes = [made for each in plain if (made := change(each, target)) is not None]
     if tracking is not None:
         changes = _tracked(plain, changes, tracking)
     behind = [each for each in locks if not at_target(each.document, each.pins, target)]
     stale: list[Stale] = []
-    jobs: list[relock.Job] = []
+    jobs: list[lock_tools.Job] = []
+    manifests = _manifests(plain, changes)
     for each in behind:
-        command = relock.job(each, target, found.paths) if tools is not None else "locks were not to be rewritten"
+        command = (
+            lock_tools.job(each, target, found.paths, manifests)
+            if tools is not None
+            else "locks were not to be rewritten"
+        )
         if isinstance(command, str):
             stale.append(relock.stale_lock(each, command))
         else:
@@ -159,6 +164,18 @@ def _tracked(plain: list[Surveyed], changes: list[Change], update: Update) -> li
         if after.raw != each.document.raw:
             by_path[made.path] = Change(made.before, after, moved)
     return list(by_path.values())
+
+
+def _manifests(plain: list[Surveyed], changes: list[Change]) -> dict[str, Surveyed]:
+    """The files that package managers read, as they will be, by path."""
+    after = {each.path: each.after for each in changes}
+    manifests = {}
+    for each in plain:
+        path = each.document.path
+        if path.rpartition("/")[2] in ("pyproject.toml", "Pipfile"):
+            document = after.get(path, each.document)
+            manifests[path] = Surveyed(document, each.format, tuple(find(document, each.format)))
+    return manifests
 
 
 def _tracked_image(plain: list[Surveyed]) -> str:
