@@ -160,14 +160,16 @@ def _true(
     yield _notes(tracking, release)
     yield _verified(tracking, today)
     yield _status(tracking, every, release)
+    if tracking.freeze:
+        yield Finding(code="LLT011", title="freeze", outcome=Outcome.SKIPPED, message=tracking.freeze)
     if config is not None:
         yield _checklist(tracking, config)
-        owners = config.notify.owners if config.notify else {}
+    owners = {**tracking.owners, **(config.notify.owners if config and config.notify else {})}
+    if config is not None or owners:
         lacking = [role for role in ("dri", "backup") if not owners.get(role, "").strip()]
+        hint = "Name them in [notify.owners], or with pin --owner."
         yield (
-            _bad(
-                "LLT010", "owners", f"nobody is named as {' and '.join(lacking)}", hint="Name them in [notify.owners]."
-            )
+            _bad("LLT010", "owners", f"nobody is named as {' and '.join(lacking)}", hint=hint)
             if lacking
             else _good("LLT010", "owners", ", ".join(f"{role}: {name}" for role, name in owners.items()))
         )
@@ -290,7 +292,7 @@ def _news(
             yield _bad(
                 "LLT020", name, f"MLflow {fixed} fixes it: {advisory.title}", hint=f"liftlock plan --to {fixed}"
             )  # fmt: skip
-    for text in config.tracking.watched if config and config.tracking else ():
+    for text in dict.fromkeys((*tracking.watched, *(config.tracking.watched if config and config.tracking else ()))):
         wanted = Release.parse(text)
         if wanted > release and wanted in finals:
             yield _bad("LLT021", f"MLflow {wanted}", "it is there", hint=f"liftlock plan --to {wanted}")

@@ -31,7 +31,8 @@ _SECTION = 4
 @dataclass(frozen=True)
 class Proposal:
     """`pins` counts the places that name a version, `old` lists the versions they name now; `documents` are all
-    documents that mention MLflow as they will be, locks left out.
+    documents that mention MLflow as they will be, locks left out. `frozen` says where and why the repository wants no
+    change of version now; empty when it does not.
     """
 
     target: Target
@@ -41,6 +42,7 @@ class Proposal:
     stale: tuple[Stale, ...]
     leftovers: tuple[Leftover, ...]
     documents: tuple[Document, ...]
+    frozen: str = ""
 
     @property
     def complete(self) -> bool:
@@ -136,6 +138,7 @@ def propose(
         stale=tuple(sorted(stale, key=lambda each: each.path)),
         leftovers=tuple(leftovers(documents, known, {*old, *past}, target)),
         documents=tuple(documents),
+        frozen=_frozen(plain, tracking) if old else "",
     )
 
 
@@ -176,6 +179,16 @@ def _manifests(plain: list[Surveyed], changes: list[Change]) -> dict[str, Survey
             document = after.get(path, each.document)
             manifests[path] = Surveyed(document, each.format, tuple(find(document, each.format)))
     return manifests
+
+
+def _frozen(plain: list[Surveyed], update: Update | None) -> str:
+    """What the tracking file says of a freeze, unless it ends with this very change."""
+    if update is not None and update.freeze is not None:
+        return ""
+    for each in plain:
+        if each.format.name == ReleaseConfig.name and (reason := read(each.document).freeze):
+            return f"{each.document.path} is frozen: {reason}"
+    return ""
 
 
 def _tracked_image(plain: list[Surveyed]) -> str:

@@ -92,6 +92,16 @@ def test_a_true_file_has_no_findings_but_there_is_news(tmp_path: Path, osv: Path
     assert all(each.needs_attention for each in found.news)
 
 
+def test_owners_watched_and_freeze_may_stand_in_the_file_for_a_repository_without_a_deployment(
+    tmp_path: Path, osv: Path
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(FILE + "owners: {dri: Jane}\nwatched: [3.16.0]\nfreeze: end of quarter\n")
+    found = watch(None, Options(file=file, osv=(osv,)))
+    assert bad(found)["LLT010"] == "nobody is named as backup" and bad(found)["LLT011"] == "end of quarter"
+    assert [each.title for each in found.news] == ["CVE-2099-0001", "MLflow 3.16.0"]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "code", "said"),
     [
