@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from liftlock.errors import Refused
 from liftlock.pins import lock_tools, relock
-from liftlock.pins.change import Change, at_target, change
+from liftlock.pins.change import Change, at_target, change, for_older
 from liftlock.pins.document import Document
 from liftlock.pins.formats.dockerfile import Dockerfile
 from liftlock.pins.formats.interface import Group
@@ -125,18 +125,19 @@ def propose(
         changes += locked
         stale += unmoved
     taken = [*plain, *locks]
-    old = {version for each in taken for pin in each.pins if (version := named(pin)) and version != str(target.version)}
+    moving = [pin for each in taken for pin in each.pins if not for_older(pin, target)]
+    old = {version for pin in moving if (version := named(pin)) and version != str(target.version)}
     after = {each.path: each.after for each in changes}
     skipped = {each.document.path for each in locks}
     documents = [after.get(each.path, each) for each in found.mentions if each.path not in skipped]
     known = {each.document.path: _reach(each) for each in taken}
     return Proposal(
         target=target,
-        pins=sum(1 for each in taken for pin in each.pins if named(pin) is not None),
+        pins=sum(1 for each in taken for pin in each.pins if not pin.follows),
         old=tuple(sorted(old)),
         changes=tuple(sorted(changes, key=lambda each: each.path)),
         stale=tuple(sorted(stale, key=lambda each: each.path)),
-        leftovers=tuple(leftovers(documents, known, {*old, *past}, target)),
+        leftovers=tuple(leftovers(documents, known, {*old, *past}, target, _older(plain, after, target))),
         documents=tuple(documents),
         frozen=_frozen(plain, tracking) if old else "",
     )
@@ -167,6 +168,17 @@ def _tracked(plain: list[Surveyed], changes: list[Change], update: Update) -> li
         if after.raw != each.document.raw:
             by_path[made.path] = Change(made.before, after, moved)
     return list(by_path.values())
+
+
+def _older(plain: list[Surveyed], after: dict[str, Document], target: Target) -> set[tuple[str, int]]:
+    """Where pins stay because they are for older Pythons: path and line, as the files will be."""
+    found = set()
+    for each in plain:
+        if any(for_older(pin, target) for pin in each.pins):
+            document = after.get(each.document.path, each.document)
+            pins = find(document, each.format)
+            found |= {(document.path, document.line(pin.start)) for pin in pins if for_older(pin, target)}
+    return found
 
 
 def _manifests(plain: list[Surveyed], changes: list[Change]) -> dict[str, Surveyed]:
@@ -204,8 +216,8 @@ def _with_digest(plain: list[Surveyed], target: Target, update: Update | None) -
 
 
 def _reach(each: Surveyed) -> int:
-    """How far from its name a version may stand: a YAML file says in other lines whose tag it is."""
-    if PurePosixPath(each.document.path).suffix not in (".yml", ".yaml"):
+    """How far from its name a version may stand: YAML and Terraform say in other lines whose tag it is."""
+    if PurePosixPath(each.document.path).suffix not in (".yml", ".yaml", ".tf", ".tfvars", ".hcl", ".tofu"):
         return 0
     return _SECTION
 
