@@ -25,11 +25,20 @@ from tests.support.registry import registry
 from tests.support.stub_release import NEW, NEW_HEAD, OLD
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "file-the-evidence.md"
-COMMANDS = [
-    shlex.split(line.removeprefix("$ liftlock "))
-    for block in re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    for line in block.splitlines()
-]
+
+
+def commands(text: str) -> list[list[str]]:
+    return [
+        shlex.split(line.removeprefix("$ liftlock "))
+        for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+    ]
+
+
+_SECTIONS = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)
+# What goes wrong comes after everything else here, because a bundle of what went well is looked at first.
+WRONG = next(commands(each) for each in _SECTIONS if "If it goes wrong" in each)
+COMMANDS = [words for words in commands(PAGE.read_text()) if words not in WRONG]
 BIN = Path(sys.executable).parent
 WITH_TOOLS = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 ADMIN, PASSPHRASE, HOOK = (f"canary-{what}-{uuid.uuid4().hex[:8]}" for what in ("admin", "passphrase", "hook"))
@@ -90,7 +99,7 @@ def story(deployment: Deployment) -> Deployment:
     failed = deployment.liftlock("upgrade", "--to", NEW, "--yes", env={"STUB_MIGRATE": f"fail:{NEW_HEAD}"})
     assert failed.returncode == 4
     repository(deployment.directory)
-    assert len(COMMANDS) == 10
+    assert (len(COMMANDS), len(WRONG)) == (11, 3)
     said = {}
     for words in COMMANDS:
         words = [word.replace("3.17.2", NEW) for word in words]
@@ -235,10 +244,15 @@ def test_what_is_refused(story: Deployment, tmp_path: Path) -> None:
     )
 
 
-def test_after_a_rollback_it_is_said(story: Deployment, tmp_path: Path) -> None:
-    ran(story, ["rollback", "--yes"])
-    ran(story, ["evidence", "create", "--offline", "--output", str(tmp_path / "back")])
-    found = summary(tmp_path / "back")
+def test_when_it_goes_wrong_everything_is_as_it_was_and_says_so(story: Deployment) -> None:
+    for words in WRONG:
+        words = [word.replace("2.9.2", OLD) for word in words]
+        ran(story, [*words, "--offline"] if words[0] == "pin" else words)
+    tracking = (story.directory / "config/mlflow_release.yaml").read_text()
+    assert f"current_version: {OLD}" in tracking and "upgrade_status: blocked" in tracking and "OPS-7" in tracking
+    assert "owners: {dri: ML Lead, backup: Platform Lead}" in tracking and story.version() == OLD
+    assert "is frozen: regression" in ran(story, ["pin", NEW, "--offline", "--yes"], 3)
+    found = summary(story.directory / "evidence/rolled-back")
     assert (found.outcome, found.way_back.split(":")[0]) == ("rolled-back", "taken")
     assert any(each.when == "after" for each in found.proofs)  # judged by when the upgrade ended, not its rollback
 
