@@ -89,12 +89,12 @@ def test_without_a_gate_it_asks_by_itself_and_leaves_no_write_behind(deployment:
         file.write(_QUICK)
     refused = deployment.liftlock("watch")
     assert refused.returncode == 3 and "watch --baseline" in refused.stderr
-    deployment.ok("watch", "--baseline", "--for", "2s")
+    deployment.ok("watch", "--baseline", "--for", "1.5s")
     deployment.ok("upgrade", "--to", NEW, "--yes")
     client = urllib3.PoolManager()
     body = json.dumps({"method": "log", "args": ["r1", "tags", [["since", "v"]]]})
     assert client.request("POST", f"{deployment.url}/stub", body=body).status == 200
-    watched = ("watch", "--for", "8s", "--every", "2s", "--roll-back")
+    watched = ("watch", "--for", "8s", "--every", "1s", "--roll-back")
     held = deployment.liftlock(*watched)
     assert held.returncode == 5 and "1 tables" in held.stderr and deployment.version() == NEW, held.stdout + held.stderr
     assert "p50" in held.stderr and "--roll-back=always" in held.stderr
