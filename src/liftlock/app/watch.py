@@ -170,6 +170,9 @@ class _Watcher:
         lately = tuple(each for each in self._judge(Seen(recent, seen.health)) if each.outcome is Outcome.FAIL)
         bad = any(each.severity is Severity.ERROR for each in lately)
         last = self._last
+        # what was found before the window says nothing of now
+        if last is not None and (now - last.until).total_seconds() > self._limits.window:
+            last = msgspec.structs.replace(last, breaching=0, breached_at=None)
         breaching = (last.breaching if last else 0) + 1 if bad else 0
         breached_at = None
         if breaching >= self._limits.breaches:
@@ -268,8 +271,9 @@ def _outcomes(found: Watch) -> list[tuple[str, str, str]]:
 
 
 def _line(found: Watch) -> str:
-    bad = [f"{each.title} {each.message}" for each in found.recent]
-    return f"watch MLflow {found.release}: {found.requests} requests, {'; '.join(bad) or 'nothing worse'}"
+    """What a look says while the watch goes on: the same words again and again, so that it stays one line."""
+    worse = ", ".join(each.title for each in found.recent)
+    return f"watch MLflow {found.release}" + (f": worse of late: {worse}" if worse else "")
 
 
 def _read(path: Path, kind: Any) -> Any:
