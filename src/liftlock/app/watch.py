@@ -210,7 +210,7 @@ class _Watcher:
         if run is None:
             return
         before = account.watched(self._workspace.journal.entries(run.id))
-        same = before is not None and before.breached == found.breached and _outcomes(before) == _outcomes(found)
+        same = before is not None and _outcomes(before) == _outcomes(found)
         if always or before is None or not same or found.until - before.until >= _NOTED:
             self._workspace.journal.append(run.id, Kind.NOTE, account.WATCH_NOTE, to_builtins(found))
 
@@ -266,8 +266,9 @@ def _require_quiet(workspace: Workspace) -> None:
         raise Refused(f"{open_run.kind} {open_run.id} has not ended, so there is nothing to watch yet")
 
 
-def _outcomes(found: Watch) -> list[tuple[str, str, str]]:
-    return [(each.code, each.title, each.outcome.value) for each in found.findings]
+def _outcomes(found: Watch) -> tuple[bool, list[tuple[str, str, str]]]:
+    answers = [(each.code, each.title, each.outcome.value) for each in found.findings]
+    return found.breached_at is not None, answers
 
 
 def _line(found: Watch) -> str:
