@@ -15,7 +15,7 @@ from liftlock import clock
 from liftlock.app.watch import Options, watch
 from liftlock.app.watch_baseline import Baselines
 from liftlock.app.workspace import Workspace
-from liftlock.errors import Refused
+from liftlock.errors import Refused, UsageError
 from liftlock.evidence import account
 from liftlock.gate.installed import Installed, save
 from liftlock.gate.log import AccessLog, Line
@@ -152,3 +152,19 @@ def test_without_a_baseline_or_with_a_run_under_way_nothing_is_judged(place: Pla
     place.workspace.journal.append("r", Kind.RUN_STARTED, "", {"kind": "upgrade", "from": "2.9.2", "to": "3.17.2"})
     with pytest.raises(Refused, match="has not ended"):
         watch(place.workspace, Options())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "warn = 0.9", "errors_act = 0.001", "registrations_act = 0.999", "window = 0.0", "breaches = 0",
+        'roll_back = "now"',
+    ],
+)  # fmt: skip
+def test_numbers_that_contradict_each_other_are_refused_with_their_place(tmp_path: Path, line: str) -> None:
+    (tmp_path / "liftlock.toml").write_text(
+        'format = 1\nname = "d"\n[server]\nrelease = "3.17.2"\npython = "p"\nworking_directory = "."\n'
+        f'[stores]\ntracking = "sqlite:///m.db"\n[watch]\n{line}\n'
+    )
+    with pytest.raises(UsageError, match=r"liftlock\.toml:?\d*: watch\."):
+        Workspace.open(tmp_path / "liftlock.toml")
