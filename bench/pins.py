@@ -29,6 +29,16 @@ SDISTS = (
     "airflow-provider-mlflow==1.1.0",
     "dagster-mlflow==0.29.27",
     "auto-mlflow==1.5",
+    "bentoml==1.4.40",
+    "flaml==2.8.0",
+    "optuna-integration==5.0.0",
+    "sagemaker-mlflow==0.5.0",
+    "sitaka-api==0.1.0",
+    "smartdeploymiguel==0.1.1",
+    "tango-mlflow==2.0.0",
+    "trieye==0.1.5",
+    "umlaut==0.3.4",
+    "zendag==0.1.5",
 )
 TARGET = Release(version="3.17.2")
 FILES = 20_000

@@ -41,13 +41,14 @@ def run(
     check: bool = True,
     what: str = "",
     as_user: tuple[int, int] | None = None,
+    secret: bool = False,
 ) -> Completed:
     """Run a program to its end and return its output.
 
     `timeout` is in seconds; past it the child's whole process group is killed. `env` is the complete
     environment (None = ours). `what` names the work in the error. `as_user` is a (uid, gid) to become, which only
-    root can. Raises CommandFailed when the program
-    is missing, when the deadline passes, or (with `check`) when it ends with a status other than zero.
+    root can. `secret`: standard output is a secret that is asked for, and so not redacted. Raises CommandFailed when
+    the program is missing, when the deadline passes, or (with `check`) when it ends with a status other than zero.
     """
     words = tuple(str(word) for word in argv)
     shown = tuple(redact(word) for word in words)
@@ -85,7 +86,8 @@ def run(
         kill_group(child.pid)
         child.wait()
         raise
-    result = Completed(shown, child.returncode, _text(raw_out), _text(raw_err))
+    out = raw_out.decode("utf-8", "replace") if secret else _text(raw_out)
+    result = Completed(shown, child.returncode, out, _text(raw_err))
     if check and result.status != 0:
         raise CommandFailed(
             f"{name} ended with status {result.status}: {last_line(result.stderr or result.stdout)}",

@@ -8,7 +8,7 @@ online upgrade knows them.
 
 STUB_MIGRATE (in liftlock's environment): `fail:REV`, `slow:REV` (STUB_SECONDS), `lose`. STUB_SERVER (in
 server.environment of liftlock.toml): `RELEASE:word,word` of die, hang, wrong-version, lose-run, write-run,
-write-when-asked.
+write-when-asked, slow-MILLISECONDS.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from liftlock.model.finding import Finding, Outcome, blocking
 from liftlock.model.journal import RunKind, RunOutcome
 from liftlock.model.progress import Observer, silent
 from liftlock.model.release import Release
+from liftlock.model.watch import Watch
 from liftlock.notify.message import Event
 
 _GOOD = (RunOutcome.DONE.value, RunOutcome.FINALIZED.value)
@@ -31,13 +32,16 @@ _GOOD = (RunOutcome.DONE.value, RunOutcome.FINALIZED.value)
 
 @dataclass(frozen=True)
 class Seen:
-    """How an upgrade went in an earlier environment. `wanted` names the checks that must have been run after it."""
+    """How an upgrade went in an earlier environment. `wanted` names the checks that must have been run after it,
+    `watch` is what its watch came to.
+    """
 
     outcome: str
     ended_at: datetime
     verification: tuple[Finding, ...]
     proofs: tuple[CommandResult, ...]
     wanted: tuple[str, ...]
+    watch: Watch | None
 
 
 class Ledger:
@@ -188,6 +192,7 @@ def _earlier(config: Config, earlier: EarlierSection, release: Release, now: dat
     results = {each.name: each for each in seen.proofs if each.when == "after"}
     wrong = [f"{name} was not run" for name in seen.wanted if name not in results]
     wrong += [f"{name}: {each.outcome.value}" for name, each in results.items() if each.outcome is not Outcome.PASS]
+    watched = [_watched(earlier, seen.watch)] if earlier.watch_hours else []
     verified = "" if seen.verification and not bad else bad[0].message if bad else "nothing was verified"
     return [
         _finding(
@@ -199,7 +204,26 @@ def _earlier(config: Config, earlier: EarlierSection, release: Release, now: dat
             "LLP004", f"{earlier.name}: proofs", "; ".join(wrong), good=f"{len(results)} passed",
             hint="Run `liftlock evidence record --checklist` there.",
         ),
+        *watched,
     ]  # fmt: skip
+
+
+def _watched(earlier: EarlierSection, watch: Watch | None) -> Finding:
+    """Green, and long enough: nothing to act on, and nothing unknown that must be known."""
+    bad = blocking(watch.findings) if watch else ()
+    if watch is None:
+        problem = "nobody watched it"
+    elif watch.breached or bad:
+        problem = "it found something" + (f": {bad[0].title}: {bad[0].message}" if bad else " to act on")
+    elif watch.hours < earlier.watch_hours:
+        problem = f"watched for {watch.hours:.1f} of {earlier.watch_hours:g} hours"
+    else:
+        problem = ""
+    good = f"{watch.requests} requests in {watch.hours:.1f} hours" if watch else ""
+    return _finding(
+        "LLP006", f"{earlier.name}: watch", problem, good=good,
+        hint=f"There: liftlock watch --for {earlier.watch_hours:g}h",
+    )  # fmt: skip
 
 
 def _by_config(config: Config, earlier: EarlierSection, release: Release) -> Seen | str:
@@ -223,6 +247,7 @@ def _by_config(config: Config, earlier: EarlierSection, release: Release) -> See
     return Seen(
         outcome=state.outcome.value, ended_at=ended, verification=account.verification(entries),
         proofs=proofs.around(kept, state.started_at, ended), wanted=tuple(each.name for each in checks),
+        watch=account.watched(entries),
     )  # fmt: skip
 
 
@@ -250,7 +275,7 @@ def _by_evidence(config: Config, earlier: EarlierSection, release: Release) -> S
         return f"the upgrade there: {summary.outcome}"
     return Seen(
         outcome=summary.outcome, ended_at=summary.ended_at, verification=summary.verification,
-        proofs=summary.proofs, wanted=summary.checks,
+        proofs=summary.proofs, wanted=summary.checks, watch=summary.watch,
     )  # fmt: skip
 
 

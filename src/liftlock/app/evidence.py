@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,16 @@ import msgspec
 
 from liftlock import __version__, clock, files
 from liftlock.app.evidence_facts import QUESTIONS, Facts, ask, client_of, conceal, redacted_text
+from liftlock.app.evidence_images import images
 from liftlock.app.upgrade import CONFIG, PLAN, write_hold
 from liftlock.app.workspace import Workspace
 from liftlock.engine.lock import operator
 from liftlock.errors import LiftlockError, Refused, UsageError
 from liftlock.evidence import account, bundle, chain, document, proofs, signing
 from liftlock.model.codec import from_builtins, from_json, to_builtins
-from liftlock.model.evidence import CommandResult, Decision, Missing, Predicate, Summary
+from liftlock.model.evidence import CommandResult, Decision, ImageLine, Missing, Predicate, Summary
 from liftlock.model.finding import Outcome
-from liftlock.model.journal import Entry, Kind, RunKind, RunOutcome, RunState
+from liftlock.model.journal import Entry, RunKind, RunOutcome, RunState
 from liftlock.model.plan import Plan
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.secret import redact
@@ -42,7 +42,8 @@ class Made:
 @dataclass(frozen=True)
 class Options:
     """`run` None: the last upgrade. `output` None: a new directory beside liftlock.toml. `key` None: the deployment's
-    own, made at first use. `attach`: further files. `offline`: ask no package index for newer packages.
+    own, made at first use. `attach`: further files. `offline`: ask no package index for newer packages. `registry`:
+    ask the registries of the images that the deployment's files name for their digests.
     """
 
     run: str | None = None
@@ -50,6 +51,7 @@ class Options:
     key: Path | None = None
     attach: tuple[Path, ...] = ()
     offline: bool = False
+    registry: bool = False
 
 
 def record(
@@ -184,7 +186,13 @@ def _collect(
     advisories = put("advisories.json", "advisories", partial(facts.advisories, plan))
     for set_id in facts.backups():
         put(f"backups/{set_id}.json", f"backup {set_id}", partial(facts.backup, set_id))
-    missing.append(Missing(what="image digest", why="the server runs as a process: its environment locks stand for it"))
+    put("watch/baseline.json", "what the watch compares with", facts.baseline)
+    watched = account.watched(mine)
+    if watched is None:
+        missing.append(Missing(what="watch", why="nobody watched it: liftlock watch"))
+    else:
+        contents.json("watch/result.json", watched)
+    named = _images(workspace, put, options, observer, missing)
     results = _proofs(workspace, state, contents)
     if not results:
         missing.append(Missing(what="tests and checklist", why="none was recorded around this run"))
@@ -195,15 +203,31 @@ def _collect(
         deployment=workspace.config.name,
         environment=phase.name if phase else "", source=plan.jump.source.version, target=plan.jump.target.version,
         strategy=plan.strategy.value, operator=state.operator, started_at=state.started_at,
-        ended_at=_ended(workspace, state),
+        ended_at=account.ended_at(workspace.journal.entries(state.id)),
         write_hold_seconds=write_hold(workspace, state), window=text.estimate(plan.window),
         steps=account.steps(mine), issues=account.issues(mine), verification=account.verification(mine),
         databases=account.databases(old, new),
         packages=account.packages(locks["before"] or "", locks["after"] or "") if all(locks.values()) else (),
         advisories=_changes(advisories), proofs=results, checks=tuple(each.name for each in checks),
         decisions=_decisions(state), backups=facts.backups(),
-        way_back=_way_back(workspace, state), missing=tuple(missing),
+        way_back=_way_back(workspace, state), missing=tuple(missing), watch=watched,
+        images=named,
     )  # fmt: skip
+
+
+def _images(
+    workspace: Workspace, put: Callable[[str, str, Callable[[], Any]], Any], options: Options, observer: Observer,
+    missing: list[Missing],
+) -> tuple[ImageLine, ...]:  # fmt: skip
+    """The images that files name, with what is missing of their digests."""
+    missing.append(Missing(what="image of the server", why="it runs as a process: its environment locks stand for it"))
+    if not options.registry:
+        missing.append(Missing(what="image digests", why="the registries were not asked: --registry"))
+        return ()
+    work = "look for images in the deployment's files"
+    named = put("images.json", work, lambda: images(workspace.config.directory, observer)) or ()
+    missing += [Missing(what=f"digest of {each.image}", why=each.why) for each in named if not each.digest]
+    return tuple(named)
 
 
 def _run(workspace: Workspace, run: str | None) -> RunState:
@@ -225,7 +249,7 @@ def _run(workspace: Workspace, run: str | None) -> RunState:
 def _proofs(workspace: Workspace, state: RunState, contents: bundle.Contents) -> tuple[CommandResult, ...]:
     kept = proofs.Proofs(workspace.config.state_directory / "proofs")
     found = []
-    for each in proofs.around(kept.all(), state.started_at, _ended(workspace, state)):
+    for each in proofs.around(kept.all(), state.started_at, account.ended_at(workspace.journal.entries(state.id))):
         report = kept.report(each)
         if report:
             name = f"tests/{each.when}.xml"
@@ -234,13 +258,6 @@ def _proofs(workspace: Workspace, state: RunState, contents: bundle.Contents) ->
         found.append(each)
     contents.json("proofs.json", found)
     return tuple(found)
-
-
-def _ended(workspace: Workspace, state: RunState) -> datetime | None:
-    """When the upgrade itself ended: a later rollback or `finalize` ends its run once more."""
-    later = (RunOutcome.OPEN.value, RunOutcome.ROLLED_BACK.value, RunOutcome.FINALIZED.value)
-    entries = workspace.journal.entries(state.id)
-    return next((e.at for e in entries if e.kind is Kind.RUN_ENDED and e.payload["outcome"] not in later), None)
 
 
 def _decisions(state: RunState) -> tuple[Decision, ...]:

@@ -11,6 +11,7 @@ import msgspec
 
 from liftlock.app.advisories import advise
 from liftlock.app.check import check
+from liftlock.app.watch_baseline import Baselines
 from liftlock.app.workspace import Workspace
 from liftlock.backup import catalog
 from liftlock.describe import config as configuration
@@ -26,6 +27,7 @@ from liftlock.model.plan import Plan, Strategy
 from liftlock.model.secret import redact, remember
 from liftlock.model.snapshot import BackupSet
 from liftlock.model.uri import StoreUri
+from liftlock.model.watch import Baseline
 from liftlock.releases.uv import uv
 from liftlock.steps.migrate import cached
 from liftlock.verify.http import Client
@@ -102,6 +104,13 @@ class Facts:
         client = client_of(self.workspace)
         return [ask(client, *question) for question in QUESTIONS]
 
+    def baseline(self) -> Baseline:
+        """What its watch compares with."""
+        found = Baselines(self.workspace).of(self.state)
+        if found is None:
+            raise LiftlockError("nobody noted how the server was before: liftlock watch --baseline")
+        return found
+
     def checks(self) -> tuple[Finding, ...]:
         """All checks, as `liftlock check` does them, now."""
         return check(self.workspace)
@@ -177,9 +186,7 @@ def redacted_text(text: str, path: Path) -> str:
         hidden = msgspec.structs.replace(hidden, credentials_section=section)
     if hidden.notify is not None:
         receivers = tuple(
-            msgspec.structs.replace(
-                each, url=_hidden(each.url), header=_hidden(each.header), password=_hidden(each.password)
-            )
+            msgspec.structs.replace(each, url=_hidden(each.url), header=_hidden(each.header))
             for each in hidden.notify.receivers
         )
         hidden = msgspec.structs.replace(hidden, notify=msgspec.structs.replace(hidden.notify, receivers=receivers))

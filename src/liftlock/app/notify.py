@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
-from liftlock import clock
+from liftlock import clock, files
 from liftlock.app.planning import load_plan
 from liftlock.app.workspace import Workspace
 from liftlock.describe import secrets
 from liftlock.describe.sections import NotifySection
+from liftlock.effects import side_effect
 from liftlock.engine.lock import operator
 from liftlock.errors import LiftlockError, NeedsPerson, PutBack, UsageError
-from liftlock.model.codec import to_builtins
+from liftlock.model.codec import from_json, to_builtins, to_json
 from liftlock.model.journal import Kind, RunKind, RunOutcome
+from liftlock.model.plan import Plan
 from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.secret import Secret, redact
 from liftlock.notify.message import Event, Message
@@ -53,15 +57,49 @@ def tell(
     return tuple(told)
 
 
+def tell_once(
+    workspace: Workspace, event: Event, about: str, text: str, *, run: str = "", observer: Observer = silent
+) -> tuple[Told, ...]:
+    """Tell of something unless it was told before, to everybody; `about` says what it is. Never raises."""
+    path = workspace.config.state_directory / "told.json"
+    key = f"{event.value} {about}"
+    try:
+        before = from_json(path.read_bytes(), tuple[str, ...]) if path.exists() else ()
+    except (OSError, ValueError):
+        before = ()  # telling once more is better than never
+    if key in before:
+        return ()
+    told = tell(workspace, event, text, run=run, observer=observer)
+    if told and not any(each.problem for each in told):
+        with contextlib.suppress(OSError), side_effect("remember what was told"):
+            files.write_atomic(workspace.state / path.name, to_json((*before, key)))
+    return told
+
+
+def plan_ready(workspace: Workspace, plan: Plan, observer: Observer = silent) -> tuple[Told, ...]:
+    """Tell that a plan was made: once for the same way from the same state, however often it is looked at."""
+    about = f"{plan.jump.source} {plan.jump.target} {plan.strategy.value} {plan.deployment_digest}"
+    return tell_once(workspace, Event.PLAN_READY, about, _of_plan(plan), observer=observer)
+
+
+def due(workspace: Workspace, observer: Observer = silent) -> tuple[Told, ...]:
+    """Tell that a way back has been open for notify.window_hours, once for an upgrade. Made for a schedule."""
+    section = workspace.config.notify
+    ended = [each for each in workspace.journal.runs() if each.kind is RunKind.UPGRADE]
+    if section is None or not section.window_hours or not ended or ended[-1].outcome is not RunOutcome.DONE:
+        return ()
+    run = ended[-1]
+    if run.ended_at is None or clock.now() - run.ended_at < timedelta(hours=section.window_hours):
+        return ()
+    text = known(workspace, Event.WINDOW_CLOSING)
+    return tell_once(workspace, Event.WINDOW_CLOSING, run.id, text, run=run.id, observer=observer)
+
+
 def known(workspace: Workspace, event: Event) -> str:
     """What liftlock itself can say of an event that a person sends. Raises UsageError where it knows nothing."""
     latest = workspace.config.state_directory / "plans" / "latest"
     if event is Event.PLAN_READY and latest.is_file():
-        plan = load_plan(workspace, latest.read_text("utf-8").strip())
-        return (
-            f"{plan.id} is ready: MLflow {plan.jump.source} to {plan.jump.target}, strategy {plan.strategy.value}, "
-            f"writes held for {estimate(plan.window)}; see it with liftlock plan --to {plan.jump.target}"
-        )
+        return _of_plan(load_plan(workspace, latest.read_text("utf-8").strip()))
     ended = [each for each in workspace.journal.runs() if each.kind is RunKind.UPGRADE]
     if event is Event.WINDOW_CLOSING and ended and ended[-1].outcome is RunOutcome.DONE:
         was, now = ended[-1].payload.get("from"), ended[-1].payload.get("to")
@@ -123,6 +161,13 @@ def _outcome(outcome: RunOutcome, kind: str) -> tuple[Event, str]:
     return Event.CUT_OVER, "the new release runs, verified; the way back: liftlock rollback"
 
 
+def _of_plan(plan: Plan) -> str:
+    return (
+        f"{plan.id} is ready: MLflow {plan.jump.source} to {plan.jump.target}, strategy {plan.strategy.value}, "
+        f"writes held for {estimate(plan.window)}; see it with liftlock plan --to {plan.jump.target}"
+    )
+
+
 def _receivers(workspace: Workspace, section: NotifySection, event: Event) -> tuple[list[Receiver], list[Told]]:
     """Those who want this event, with their secrets; and those whose secrets have no value."""
     find = secrets.lookup(workspace.config.state_directory)
@@ -133,13 +178,11 @@ def _receivers(workspace: Workspace, section: NotifySection, event: Event) -> tu
         name = f"receiver {number} ({each.kind}{f', {each.role}' if each.role else ''})"
         where = f"notify.receivers {number}"
         try:
-            url, header, password = (
-                secrets.expand(value, find, where=where) for value in (each.url, each.header, each.password)
-            )
+            url, header = (secrets.expand(value, find, where=where) for value in (each.url, each.header))
         except LiftlockError as error:
             failed.append(Told(receiver=name, problem=error.message))
             continue
-        for value in (url, header.partition(":")[2].strip(), password):
+        for value in (url, header.partition(":")[2].strip()):
             Secret(value)
-        receivers.append(Receiver(name=name, section=each, url=url, header=header, password=password))
+        receivers.append(Receiver(name=name, section=each, url=url, header=header))
     return receivers, failed

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from liftlock.app.releases import current
 from liftlock.errors import ReleaseError
 from liftlock.knowledge.constraints import constraints
 from liftlock.model.progress import Observer, Progress, silent
@@ -77,7 +78,9 @@ def prepare(path: Path, release: Release, options: Options, observer: Observer =
     if not options.offline:
         observer(Progress(work=f"ask the package index for MLflow {release}"))
         hashes = _exists(release, found, options)
-    target = Target(release.key, digests=options.digests, drop_digests=options.drop_digests, hashes=hashes)
+    target = Target(
+        release.key, digests=options.digests, drop_digests=options.drop_digests, hashes=hashes, python=_pythons(release)
+    )
     if options.registry:
         target = replace(target, digests={**_images(found, target, options, observer), **options.digests})
     observer(Progress(work="work out the change"))
@@ -153,6 +156,15 @@ def _exists(release: Release, found: Survey, options: Options) -> dict[str, tupl
             ) from error
         hashes[package] = tuple(word.removeprefix("--hash=") for word in lock.split() if word.startswith("--hash="))
     return hashes
+
+
+def _pythons(release: Release) -> str:
+    """What Pythons it runs on by the catalogue; empty for a release that it does not know."""
+    try:
+        catalogue = current()[0]
+        return catalogue.python(catalogue.require(release))
+    except ReleaseError:
+        return ""
 
 
 def _images(found: Survey, target: Target, options: Options, observer: Observer) -> dict[str, str]:

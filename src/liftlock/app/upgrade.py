@@ -11,6 +11,7 @@ from liftlock.app.notify import announced
 from liftlock.app.planning import build_target, require_unchanged
 from liftlock.app.since import WritesSince, captured_since, nothing_lost, writes_since
 from liftlock.app.sites import live_site
+from liftlock.app.watch_baseline import Baselines
 from liftlock.app.workspace import Workspace
 from liftlock.backup import catalog
 from liftlock.describe import config as configuration
@@ -83,6 +84,7 @@ def upgrade(
             },
             {CONFIG: workspace.config.path.read_text("utf-8"), PLAN: to_json(plan)},
         )
+        Baselines(workspace).note(state)
         return _go_on(workspace, executor, state, observer)
 
 

@@ -1,350 +1,285 @@
-"""`releases watch`: is the tracking file true, and is there a release that fixes what it lists as open."""
+"""`watch`: is the server worse than it was before its upgrade? From the gate's log, or by questions of our own.
+
+What was counted is kept beside the run, so that a look from a schedule goes on where the last one ended, and a watch
+that was killed loses nothing. The gate and its log are only read.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from packaging.version import InvalidVersion, Version
 
 from liftlock import clock, files
-from liftlock.app.notify import tell
+from liftlock.app import upgrade
+from liftlock.app.notify import due, tell
 from liftlock.app.releases import current
+from liftlock.app.watch_baseline import Baselines, count_connections
+from liftlock.app.watch_log import LogReader, Place
+from liftlock.app.watch_probe import Prober, health
+from liftlock.app.watch_server import client_of, gate_directory
 from liftlock.app.workspace import Workspace
-from liftlock.describe.config import Config
+from liftlock.describe.sections import WatchSection
 from liftlock.effects import side_effect
-from liftlock.engine.lock import operator
-from liftlock.errors import ReleaseError, UsageError
-from liftlock.knowledge import advisories
-from liftlock.knowledge.advisories import Advisory
-from liftlock.knowledge.catalogue import Catalogue
-from liftlock.model.codec import Value, from_json, to_json
+from liftlock.engine.lock import exclusive, operator
+from liftlock.errors import NeedsPerson, Refused
+from liftlock.evidence import account
+from liftlock.knowledge.fates import endpoints_of
+from liftlock.model.codec import Value, from_json, to_builtins, to_json
 from liftlock.model.finding import Finding, Outcome, Severity
-from liftlock.model.progress import Observer, silent
-from liftlock.model.release import Release
+from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
+from liftlock.model.progress import Observer, Progress, silent
+from liftlock.model.watch import Baseline, Traffic, Watch
 from liftlock.notify.message import Event
-from liftlock.notify.send import Told
-from liftlock.pins.document import Document, conflict_line
-from liftlock.pins.model import BadFile
-from liftlock.pins.tracking import Tracking, UpgradeStatus, read
-from liftlock.releases.environment import default_cache
-from liftlock.releases.index import Index
+from liftlock.verify.traffic import Tally, merged
+from liftlock.verify.watch import Seen, judge
 
-DEFAULT = "config/mlflow_release.yaml"
-_VERSION = re.compile(r"\d+(?:\.\d+)+(?:rc\d+|\.?dev\d+)?")
-
-
-class State(Value, frozen=True):
-    """The tracking file's values at one moment, as somebody found them: a line of its history."""
-
-    at: datetime
-    by: str
-    current_version: str
-    container_image: str
-    upgrade_status: str
-    safety_cves: tuple[str, ...]
-    last_verified: str
-
-
-@dataclass(frozen=True)
-class Watched:
-    """Whether the file is true, what is new (each also a finding), and who was told of what is new."""
-
-    file: Path
-    tracking: Tracking
-    findings: tuple[Finding, ...]
-    news: tuple[Finding, ...]
-    told: tuple[Told, ...]
+RESULT, STATE = "watch.json", "watch-state.json"
+_PACE = 0.5
+_NOTED = timedelta(hours=1)
+_LOST = Finding(
+    code="LLW009", title="access log", outcome=Outcome.UNKNOWN, severity=Severity.WARNING,
+    message="lines were rotated away between two looks", hint="Look more often, or let the gate keep more.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Options:
-    """`file`: the tracking file (default: that of [tracking]). `index`: also ask the package index for releases.
-    `osv`: files with further advisories. `notify`: tell what was not told before.
+    """`seconds`: how long to watch (0: one look). `every`: seconds between looks. `probe`: ask questions of our own
+    though a gate stands; without one they are always asked. `roll_back`: as in [watch], which it replaces when given.
+    `probe_seconds`: how long one look asks them.
     """
 
-    file: Path | None = None
-    index: bool = False
-    osv: tuple[Path, ...] = ()
-    notify: bool = False
+    seconds: float = 0.0
+    every: float = 10.0
+    probe: bool = False
+    roll_back: str | None = None
+    probe_seconds: float = 30.0
 
 
-def watch(workspace: Workspace | None, options: Options, *, observer: Observer = silent) -> Watched:
-    """Read the file and judge it. Without a workspace nothing is remembered and nobody is told.
+class _Kept(Value, frozen=True):
+    """What a watch has counted: since it began, and by minute for as far back as one look sees."""
 
-    Raises UsageError (BadFile with file and line) for a file that cannot be read, IndexUnreachable.
+    place: Place = Place()
+    whole: Traffic = Traffic()
+    minutes: dict[int, Traffic] = msgspec.field(default_factory=dict)
+    gap: bool = False
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What is watched: which upgrade (None: what runs since the baseline), against what, from when on, kept where."""
+
+    run: RunState | None
+    baseline: Baseline
+    begins: datetime
+    directory: Path
+
+
+def watch(workspace: Workspace, options: Options, *, observer: Observer = silent) -> Watch:
+    """Look once, or for a while; stop at what is to be acted on, and go back when that was asked for.
+
+    Raises Refused without a baseline or while a run is open; NeedsPerson when going back was asked for and would leave
+    writes behind; whatever `rollback` raises.
     """
-    config = workspace.config if workspace else None
-    path = _place(config, options.file)
-    tracking = _read(path)
-    catalogue, _ = current()
-    known = set(catalogue.releases)
-    if options.index:
-        known |= set(Index(default_cache()).available(observer))
-    finals = sorted(each for each in known if not each.is_prerelease)
-    table = advisories.load().advisory
-    every = advisories.merged(table, [each for file in options.osv for each in advisories.read_osv(file)])
-    found = tuple(_true(tracking, config, catalogue, finals, every, clock.now().date()))
-    news = tuple(_news(tracking, config, finals, every))
-    told: tuple[Told, ...] = ()
-    if workspace is not None:
-        _remember(workspace, tracking)
-        if options.notify:
-            told = _tell(workspace, news, observer)
-    return Watched(path, tracking, found, news, told)
+    with exclusive(files.private_directory(workspace.state / "watch"), "watch"):
+        found = _Watcher(workspace, options, observer).run()
+    due(workspace, observer)
+    return found
 
 
-def history(workspace: Workspace) -> tuple[State, ...]:
-    """Every state of the tracking file that `watch` has seen, oldest first. Raises UsageError when it is damaged."""
-    path = _history(workspace)
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    try:
-        return tuple(from_json(line, State) for line in lines)
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged: {error}", hint="Move it away to begin anew.") from error
+def watched_run(workspace: Workspace) -> RunState | None:
+    """The upgrade whose server runs now, or None when the last one was taken back or there was none."""
+    runs = [each for each in workspace.journal.runs() if each.kind is RunKind.UPGRADE]
+    good = (RunOutcome.DONE, RunOutcome.FINALIZED)
+    ended = [each for each in runs if each.outcome in (*good, RunOutcome.ROLLED_BACK)]
+    return ended[-1] if ended and ended[-1].outcome in good else None
 
 
-def _place(config: Config | None, file: Path | None) -> Path:
-    if file is not None:
-        return file
-    if config is not None:
-        return config.directory / (config.tracking.file if config.tracking else DEFAULT)
-    return Path(DEFAULT)
+class _Watcher:
+    def __init__(self, workspace: Workspace, options: Options, observer: Observer) -> None:
+        self._workspace = workspace
+        self._options = options
+        self._observer = observer
+        self._limits: WatchSection = workspace.config.watch
+        _require_quiet(workspace)
+        self._scope = _scope(workspace)
+        self._directory = files.private_directory(self._scope.directory)
+        kept = _read(self._directory / STATE, _Kept) or _Kept()
+        self._gate = gate_directory(workspace)
+        self._log = LogReader(self._gate, endpoints_of(current()[0]), kept.place) if self._gate else None
+        self._whole = Tally(kept.whole)
+        self._minutes = {minute: Tally(each) for minute, each in kept.minutes.items()}
+        self._client = client_of(workspace)
+        self._prober = Prober(self._client) if options.probe or self._gate is None else None
+        self._last = _read(self._directory / RESULT, Watch)
+        self._gap = kept.gap
 
+    def run(self) -> Watch:
+        began = clock.monotonic()
+        length = self._options.seconds
+        if (left := (self._scope.begins - clock.now()).total_seconds()) > 0:
+            self._observer(Progress(work=f"what the server does in the next {left:.0f} s does not count: it settles"))
+        if self._prober is not None:
+            self._ask(self._options.probe_seconds if not length else min(self._options.every, length))
+        while True:
+            found = self._look()
+            passed = clock.monotonic() - began
+            if found.breached_at is not None:
+                return self._act(found)
+            if passed >= length or self._workspace.journal.open_run() is not None:
+                return self._end(found)
+            self._observer(Progress(work=_line(found), done=passed, total=length))
+            self._ask(min(self._options.every, length - passed))
 
-def _read(path: Path) -> Tracking:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror or error}",
-            hint="Name the tracking file with --file, or in [tracking] of liftlock.toml.",
-        ) from error
-    document = Document.decode(str(path), raw)
-    if document is None:
-        raise BadFile(str(path), 1, "it is not text")
-    if line := conflict_line(document.text):
-        raise BadFile(str(path), line, "an unfinished merge")
-    return read(document)
+    def _ask(self, seconds: float) -> None:
+        """Let time pass, with questions of our own where they are wanted."""
+        ends = clock.monotonic() + seconds
+        while (left := ends - clock.monotonic()) > 0:
+            if self._prober is not None:
+                tally = Tally()
+                self._prober.round(tally)
+                self._count(tally.traffic())
+                left = ends - clock.monotonic()
+            clock.sleep(max(0.0, min(left, _PACE if self._prober is not None else left)))
 
+    def _count(self, traffic: Traffic) -> None:
+        if traffic.first < self._scope.begins.timestamp() * 1000:
+            return
+        self._whole.join(traffic)
+        self._minutes.setdefault(traffic.last // 60_000, Tally()).join(traffic)
 
-def _true(
-    tracking: Tracking, config: Config | None, catalogue: Catalogue, finals: Sequence[Release],
-    every: Sequence[Advisory], today: date,
-) -> Iterator[Finding]:  # fmt: skip
-    """Every question about the file itself."""
-    if not tracking.current_version:
-        yield _bad("LLT001", "current version", "the file names none", severity=Severity.ERROR)
-        return
-    release = Release.parse(tracking.current_version)
-    try:
-        catalogue.require(release)
-    except ReleaseError as error:
-        yield _bad("LLT001", "current version", error.message, hint=error.hint)
-    else:
-        yield _good("LLT001", "current version", f"MLflow {release} is a release")
-    if config is not None:
-        runs = config.release
-        same = runs == release
-        yield (
-            _good("LLT002", "deployment", f"runs MLflow {runs}")
-            if same
-            else _bad("LLT002", "deployment", f"liftlock.toml says MLflow {runs}, the file {release}")
-        )
-    yield _image(tracking, release)
-    yield from _advisories(tracking, release, finals, every)
-    yield _notes(tracking, release)
-    yield _verified(tracking, today)
-    yield _status(tracking, every, release)
-    if config is not None:
-        yield _checklist(tracking, config)
-        owners = config.notify.owners if config.notify else {}
-        lacking = [role for role in ("dri", "backup") if not owners.get(role, "").strip()]
-        yield (
-            _bad(
-                "LLT010", "owners", f"nobody is named as {' and '.join(lacking)}", hint="Name them in [notify.owners]."
-            )
-            if lacking
-            else _good("LLT010", "owners", ", ".join(f"{role}: {name}" for role, name in owners.items()))
-        )
-
-
-def _image(tracking: Tracking, release: Release) -> Finding:
-    image = tracking.container_image
-    if not image:
-        return Finding(code="LLT003", title="image", outcome=Outcome.SKIPPED, message="the file names none")
-    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
-    named = _VERSION.search(tag)
-    if named is None:
-        return _bad("LLT003", "image", f"{image} names no version" if tag else f"{image} has no tag")
-    if Version(named.group()) != release.key:
-        return _bad("LLT003", "image", f"{image} is not MLflow {release}")
-    return _good("LLT003", "image", image)
-
-
-def _advisories(
-    tracking: Tracking, release: Release, finals: Sequence[Release], every: Sequence[Advisory]
-) -> Iterator[Finding]:
-    listed = set()
-    for name in tracking.safety_cves:
-        advisory = _named(name, every)
-        if advisory is None:
-            yield Finding(
-                code="LLT004", title=name, outcome=Outcome.UNKNOWN, severity=Severity.WARNING,
-                message="the table of advisories does not know it", hint="Add it as an OSV file: --osv FILE",
-            )  # fmt: skip
-            continue
-        listed.add(advisory.id)
-        has = advisory.affects(release)
-        if has is False:
-            yield _bad("LLT004", name, f"MLflow {release} does not have it any more: take it off the list")
-        elif has is None:
-            yield Finding(
-                code="LLT004", title=name, outcome=Outcome.UNKNOWN, severity=Severity.WARNING,
-                message="which releases have it is not known",
-            )  # fmt: skip
-        else:
-            yield _good("LLT004", name, f"MLflow {release} has it, and the file says so")
-    more = [each for each in every if each.id not in listed and each.affects(release)]
-    if not more:
-        yield _good("LLT005", "other advisories", "none that the file does not list")
-        return
-    # What no release fixes yet is nothing to do: worth a line, not an alarm every night.
-    fixed = any(_fix(each, release, finals) for each in more)
-    yield _bad(
-        "LLT005", "other advisories", f"MLflow {release} has {len(more)} more: {', '.join(each.id for each in more)}",
-        hint="`liftlock advisories` says which are open in your configuration; list those, or say why not.",
-        severity=Severity.WARNING if fixed else Severity.INFO,
-    )  # fmt: skip
-
-
-def _notes(tracking: Tracking, release: Release) -> Finding:
-    address = tracking.release_notes_url
-    if not address:
-        return Finding(code="LLT006", title="release notes", outcome=Outcome.SKIPPED, message="the file names none")
-    versions = [text for text in _VERSION.findall(address) if _is(text)]
-    if versions and all(Version(text) != release.key for text in versions):
-        return _bad("LLT006", "release notes", f"{address} is about {versions[-1]}")
-    return _good("LLT006", "release notes", address)
-
-
-def _is(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return True
-
-
-def _verified(tracking: Tracking, today: date) -> Finding:
-    if not tracking.last_verified:
-        return _bad("LLT007", "last verified", "never", hint="liftlock evidence record --checklist")
-    day = date.fromisoformat(tracking.last_verified)
-    if day > today:
-        return _bad("LLT007", "last verified", f"{day} lies ahead")
-    return _good("LLT007", "last verified", str(day))
-
-
-def _status(tracking: Tracking, every: Sequence[Advisory], release: Release) -> Finding:
-    status = tracking.upgrade_status
-    has = [
-        name for name in tracking.safety_cves if (a := _named(name, every)) is None or a.affects(release) is not False
-    ]
-    if status is None:
-        return _bad("LLT008", "upgrade status", "the file says none")
-    if status in (UpgradeStatus.SHIPPED, UpgradeStatus.BLOCKED) and has and not tracking.mitigations:
-        return _bad("LLT008", "upgrade status", f"{status.value} with {', '.join(has)} open and no mitigation named")
-    if status is UpgradeStatus.SHIPPED and not tracking.last_verified:
-        return _bad("LLT008", "upgrade status", "shipped, but never verified")
-    return _good("LLT008", "upgrade status", status.value)
-
-
-def _checklist(tracking: Tracking, config: Config) -> Finding:
-    commands = {each.name for each in config.tracking.checks} if config.tracking else set()
-    without = [entry for entry in tracking.verification_checklist if entry not in commands]
-    if without:
-        return _bad(
-            "LLT009", "checklist", f"no command proves: {'; '.join(without)}",
-            hint="Give each a [[tracking.checks]] of the same name in liftlock.toml.",
+    def _look(self) -> Watch:
+        """Read on, judge, and keep what was found."""
+        begins = self._scope.begins.timestamp() * 1000
+        for endpoint, line in self._log.read() if self._log is not None else ():
+            if line.at >= begins:
+                for tally in (self._whole, self._minutes.setdefault(line.at // 60_000, Tally())):
+                    tally.add(endpoint, line.status, line.us - line.held, line.at)
+        now = clock.now()
+        oldest = (now.timestamp() - self._limits.window) // 60
+        self._minutes = {minute: each for minute, each in self._minutes.items() if minute >= oldest}
+        whole = self._whole.traffic()
+        recent = merged(each.traffic() for each in self._minutes.values())
+        seen = Seen(whole, health(self._client), count_connections(self._workspace))
+        self._gap = self._gap or bool(self._log and self._log.gap)
+        findings = (*self._judge(seen), *([_LOST] if self._gap else []))
+        lately = tuple(each for each in self._judge(Seen(recent, seen.health)) if each.outcome is Outcome.FAIL)
+        bad = any(each.severity is Severity.ERROR for each in lately)
+        last = self._last
+        # what was found before the window says nothing of now
+        if last is not None and (now - last.until).total_seconds() > self._limits.window:
+            last = msgspec.structs.replace(last, breaching=0, breached_at=None)
+        breaching = (last.breaching if last else 0) + 1 if bad else 0
+        breached_at = None
+        if breaching >= self._limits.breaches:
+            breached_at = (last.breached_at if last else None) or now
+        found = Watch(
+            run=self._scope.run.id if self._scope.run else "", release=self._workspace.config.server.release,
+            by=operator(), began_at=min(self._scope.begins, now), until=now, requests=whole.requests,
+            findings=findings, recent=lately, looks=(last.looks if last else 0) + 1, breaching=breaching,
+            breached_at=breached_at,
         )  # fmt: skip
-    return _good("LLT009", "checklist", f"{len(tracking.verification_checklist)} entries, each with a command")
+        self._keep(found, whole)
+        return found
+
+    def _judge(self, seen: Seen) -> tuple[Finding, ...]:
+        baseline = self._scope.baseline
+        return judge(baseline.traffic, seen, self._limits, connections=baseline.connections)
+
+    def _keep(self, found: Watch, whole: Traffic) -> None:
+        minutes = {minute: each.traffic() for minute, each in self._minutes.items()}
+        kept = _Kept(
+            place=self._log.place if self._log is not None else Place(), whole=whole, minutes=minutes, gap=self._gap
+        )
+        with side_effect("keep watch"):
+            files.write_atomic(self._directory / STATE, to_json(kept))
+            files.write_atomic(self._directory / RESULT, to_json(found, indent=2))
+        self._last = found
+
+    def _end(self, found: Watch) -> Watch:
+        self._note(found, always=self._options.seconds > 0)
+        return found
+
+    def _note(self, found: Watch, *, always: bool) -> None:
+        """Put the result into the journal; a look from a schedule only once an hour, or when it says something else."""
+        run = self._scope.run
+        if run is None:
+            return
+        before = account.watched(self._workspace.journal.entries(run.id))
+        same = before is not None and _outcomes(before) == _outcomes(found)
+        if always or before is None or not same or found.until - before.until >= _NOTED:
+            self._workspace.journal.append(run.id, Kind.NOTE, account.WATCH_NOTE, to_builtins(found))
+
+    def _act(self, found: Watch) -> Watch:
+        """Tell, and go back where that was asked for."""
+        self._note(found, always=self._options.seconds > 0)
+        said = "; ".join(f"{each.title}: {each.message}" for each in found.recent)
+        run = self._scope.run
+        if found.breached_at == found.until:  # a look later it has been told already
+            text = f"MLflow {found.release}: {said}"
+            tell(self._workspace, Event.BREACH, text, run=found.run, observer=self._observer)
+        wanted = self._options.roll_back or self._limits.roll_back
+        if wanted == "never" or run is None or run.outcome is not RunOutcome.DONE:
+            return found
+        _, since = upgrade.preview_rollback(self._workspace)
+        if wanted != "always" and not since.none and not since.carried:
+            raise NeedsPerson(
+                f"{said}; but going back would leave what was written since in a backup ({len(since.tables)} tables)",
+                hint="Decide, then run `liftlock rollback`. `--roll-back=always` goes back in spite of it.",
+            )
+        self._observer(Progress(work=f"roll back: {said}"))
+        done = upgrade.rollback(self._workspace, observer=self._observer)
+        found = msgspec.structs.replace(found, rolled_back=done.run)
+        with side_effect("keep watch"):
+            files.write_atomic(self._directory / RESULT, to_json(found, indent=2))
+        self._note(found, always=True)
+        return found
 
 
-def _news(
-    tracking: Tracking, config: Config | None, finals: Sequence[Release], every: Sequence[Advisory]
-) -> Iterator[Finding]:
-    """What somebody waits for and is there."""
-    if not tracking.current_version:
-        return
-    release = Release.parse(tracking.current_version)
-    for name in tracking.safety_cves:
-        advisory = _named(name, every)
-        if advisory is None or not advisory.affects(release):
-            continue
-        fixed = _fix(advisory, release, finals)
-        if fixed is not None:
-            yield _bad(
-                "LLT020", name, f"MLflow {fixed} fixes it: {advisory.title}", hint=f"liftlock plan --to {fixed}"
-            )  # fmt: skip
-    for text in config.tracking.watched if config and config.tracking else ():
-        wanted = Release.parse(text)
-        if wanted > release and wanted in finals:
-            yield _bad("LLT021", f"MLflow {wanted}", "it is there", hint=f"liftlock plan --to {wanted}")
+def _scope(workspace: Workspace) -> _Scope:
+    """What to watch. Raises Refused when nothing is known of before."""
+    known = Baselines(workspace)
+    said, run = known.said(), watched_run(workspace)
+    settle = timedelta(seconds=workspace.config.watch.settle)
+    if said is not None and (run is None or said.taken_at >= run.started_at):
+        # what a release that was taken back did since the baseline says nothing of the one that runs again
+        others = (each for each in workspace.journal.runs() if each.kind is not RunKind.REHEARSAL)
+        changed = [each.ended_at + settle for each in others if each.ended_at is not None]
+        begins = max([said.taken_at, *changed])
+        return _Scope(None, said, begins, workspace.state / "watch" / f"{begins:%Y%m%dT%H%M%S%f}")
+    if run is not None and (before := known.of(run)) is not None:
+        ended = account.ended_at(workspace.journal.entries(run.id)) or clock.now()
+        return _Scope(run, before, ended + settle, workspace.run_directory(run))
+    raise Refused(
+        "nothing is known of how the server was before, so nothing can be compared",
+        hint="Take a baseline before the next upgrade: liftlock watch --baseline",
+    )
 
 
-def _fix(advisory: Advisory, release: Release, finals: Sequence[Release]) -> Release | None:
-    """The first later release that does not have it."""
-    return next((each for each in finals if each > release and advisory.affects(each) is False), None)
+def _require_quiet(workspace: Workspace) -> None:
+    open_run = workspace.journal.open_run()
+    if open_run is not None:
+        raise Refused(f"{open_run.kind} {open_run.id} has not ended, so there is nothing to watch yet")
 
 
-def _named(name: str, every: Sequence[Advisory]) -> Advisory | None:
-    return next((each for each in every if name.upper() in {other.upper() for other in each.names}), None)
+def _outcomes(found: Watch) -> tuple[bool, list[tuple[str, str, str]]]:
+    answers = [(each.code, each.title, each.outcome.value) for each in found.findings]
+    return found.breached_at is not None, answers
 
 
-def _remember(workspace: Workspace, tracking: Tracking) -> None:
-    """Add a line to the history when the file says something else than when it was last seen."""
-    seen = history(workspace)
-    state = State(
-        at=clock.now(), by=operator(), current_version=tracking.current_version,
-        container_image=tracking.container_image, upgrade_status=(tracking.upgrade_status or ""),
-        safety_cves=tracking.safety_cves, last_verified=tracking.last_verified,
-    )  # fmt: skip
-    if seen and msgspec.structs.replace(seen[-1], at=state.at, by=state.by) == state:
-        return
-    with side_effect("remember tracking"):
-        lines = "".join(f"{to_json(each)}\n" for each in (*seen, state))
-        files.write_atomic(workspace.state / "tracking.jsonl", lines)
+def _line(found: Watch) -> str:
+    """What a look says while the watch goes on: the same words again and again, so that it stays one line."""
+    worse = ", ".join(each.title for each in found.recent)
+    return f"watch MLflow {found.release}" + (f": worse of late: {worse}" if worse else "")
 
 
-def _history(workspace: Workspace) -> Path:
-    return workspace.config.state_directory / "tracking.jsonl"
-
-
-def _tell(workspace: Workspace, news: Sequence[Finding], observer: Observer) -> tuple[Told, ...]:
-    """Tell what was not told before; it counts as told when every receiver took it."""
-    path = workspace.state / "watch-told.json"
+def _read(path: Path, kind: Any) -> Any:
+    """A file of ours; None when it is not there or a newer one wrote it otherwise: then counting begins anew."""
     try:
-        before = set(from_json(path.read_bytes(), tuple[str, ...])) if path.exists() else set()
-    except ValueError:
-        before = set()  # telling once more is better than never
-    lines = [f"{each.title}: {each.message}" for each in news]
-    fresh = [line for line in lines if line not in before]
-    if not fresh:
-        return ()
-    told = tell(workspace, Event.RELEASE, "\n".join(fresh), observer=observer)
-    if told and not any(each.problem for each in told):
-        with side_effect("remember what was told"):
-            files.write_atomic(path, to_json(tuple(lines)))
-    return told
-
-
-def _good(code: str, title: str, message: str) -> Finding:
-    return Finding(code=code, title=title, outcome=Outcome.PASS, message=message)
-
-
-def _bad(code: str, title: str, message: str, *, hint: str = "", severity: Severity = Severity.WARNING) -> Finding:
-    return Finding(code=code, title=title, outcome=Outcome.FAIL, severity=severity, message=message, hint=hint)
+        return from_json(path.read_bytes(), kind)
+    except (FileNotFoundError, ValueError):
+        return None

@@ -69,11 +69,12 @@ def record(state: State, tests: str | None, checklist: bool, answers: bool, time
 @click.option("--answers", is_flag=True, help="First ask the server, as `evidence record` does.")
 @click.option("--attach", multiple=True, type=_FILE, help="A further file, such as a scan's report; repeatable.")
 @click.option("--offline", is_flag=True, help="Do not ask the package index for newer packages.")
+@click.option("--registry", is_flag=True, help="Ask registries for the digests of images that files here name.")
 @json_option
 @pass_state
 def create(
     state: State, run: str | None, output: Path | None, key: Path | None, tests: str | None, checklist: bool,
-    answers: bool, attach: tuple[Path, ...], offline: bool, as_json: bool,
+    answers: bool, attach: tuple[Path, ...], offline: bool, registry: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Make the bundle of one ended upgrade (default: the last). The deployment is only read."""
     from liftlock.app.evidence import Options, record
@@ -83,7 +84,7 @@ def create(
     with progress(quiet=as_json) as observer:
         if tests is not None or checklist or answers:
             record(workspace, tests=tests, checklist=checklist, answers=answers, observer=observer)
-        options = Options(run=run, output=output, key=key, attach=attach, offline=offline)
+        options = Options(run=run, output=output, key=key, attach=attach, offline=offline, registry=registry)
         made = make(workspace, options, observer=observer)
     if as_json:
         emit({"path": str(made.path), "key": made.key, "summary": made.summary})

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "abort": ("abort", "Put an unfinished run back as it was."),
     "rollback": ("rollback", "Go back to the release before the last upgrade."),
     "finalize": ("finalize", "End the rollback window of the last upgrade."),
+    "watch": ("watch", "Compare latency, errors and registrations with those before the upgrade."),
     "backup": ("backup", "Make, list, verify, restore and prune backup sets."),
     "export": ("export", "Write experiments, runs and models in an open format."),
     "pin": ("pin", "Fan a release out over every file of a repository that names one."),

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 @click.group("notify")
 def command() -> None:
-    """Tell owners what happens: an upgrade's events tell by themselves, the rest can be sent from a schedule.
+    """Tell owners what happens: `plan`, an upgrade's events and `watch` tell by themselves; `due` is for a schedule.
 
-    Receivers are webhooks, Slack-compatible hooks, mail and commands (Apprise's, for a hundred other services), in
-    [[notify.receivers]] of liftlock.toml; secrets are references. Whoever is not reached never stops an upgrade.
+    Receivers are webhooks, commands and the services Apprise reaches (mail, Slack, Teams, ...: needs
+    `liftlock[notify]`), in [[notify.receivers]] of liftlock.toml; secrets are references. Whoever is not reached never
+    stops an upgrade.
 
     \b
     Examples:
       liftlock notify test
-      liftlock notify send plan-ready
+      liftlock notify due
       liftlock notify send window-closing --text "the way back to 2.9.2 ends on Friday"
     """
 
@@ -49,6 +50,19 @@ def send(state: State, event: str, text: str, as_json: bool) -> int:
     return _send(state, event, text, as_json)
 
 
+@command.command("due")
+@json_option
+@pass_state
+def due(state: State, as_json: bool) -> int:
+    """Send what is due, once: window-closing when a way back has been open for notify.window_hours.
+
+    Made for a schedule. `liftlock watch` does it too, at the end of every look. Status 1 when one was not reached.
+    """
+    from liftlock.app.notify import due as send_due
+
+    return _told(send_due(state.workspace()), "nothing is due", as_json)
+
+
 def _send(state: State, event: str, text: str, as_json: bool) -> int:
     from liftlock.app.notify import known, tell
     from liftlock.errors import UsageError
@@ -57,12 +71,16 @@ def _send(state: State, event: str, text: str, as_json: bool) -> int:
     workspace = state.workspace()
     if workspace.config.notify is None:
         raise UsageError(f"{workspace.config.path} has no [notify] section", hint="Add [[notify.receivers]] to it.")
-    told: tuple[Told, ...] = tell(workspace, Event(event), text or known(workspace, Event(event)))
+    told = tell(workspace, Event(event), text or known(workspace, Event(event)))
+    return _told(told, f"nobody wants to hear of {event}", as_json)
+
+
+def _told(told: tuple[Told, ...], otherwise: str, as_json: bool) -> int:
     if as_json:
         emit(told)
     else:
         for each in told:
             say(f"{each.receiver}: {each.problem or 'told'}")
         if not told:
-            say(f"nobody wants to hear of {event}")
+            say(otherwise)
     return 1 if any(each.problem for each in told) else 0

@@ -41,6 +41,15 @@ STATUSES = ("blocked", "monitoring", "queued", "shipped")
 @click.option("--last-verified", metavar="DATE", help="Tracking file: when the checklist was last gone through.")
 @click.option("--cve", "cves", multiple=True, metavar="ID", help="Tracking file: an advisory that stays open.")
 @click.option("--no-cve", is_flag=True, help="Tracking file: none stays open.")
+@click.option("--mitigation", "mitigations", multiple=True, metavar="TEXT", help="Tracking file: what helps meanwhile.")
+@click.option("--no-mitigation", is_flag=True, help="Tracking file: nothing is.")
+@click.option(
+    "--checklist", "checks", multiple=True, metavar="TEXT", help="Tracking file: the entries of the checklist."
+)
+@click.option("--owner", "owners", multiple=True, metavar="ROLE=NAME", help="Tracking file: an owner, as in dri=Jane.")
+@click.option("--watched", multiple=True, metavar="VERSION", help="Tracking file: a release to wait for.")
+@click.option("--freeze", metavar="REASON", help="Tracking file: refuse every later change of version.")
+@click.option("--thaw", is_flag=True, help="Tracking file: end a freeze.")
 @click.option("--status", metavar="TEXT", help="SECURITY.md: the status in MLflow's row.")
 @yes_option
 @json_option
@@ -48,8 +57,9 @@ def command(
     version: str | None, path: Path | None, check: bool, diff_only: bool, docs: bool, offline: bool, no_relock: bool,
     past: tuple[str, ...], digests: tuple[str, ...], registry: bool, drop_digests: bool, plain: bool,
     supported: bool, build: bool, undo_last: bool, image_tag: str | None, release_notes: str | None,
-    upgrade_status: str | None, last_verified: str | None, cves: tuple[str, ...], no_cve: bool, status: str | None,
-    yes: bool, as_json: bool,
+    upgrade_status: str | None, last_verified: str | None, cves: tuple[str, ...], no_cve: bool,
+    mitigations: tuple[str, ...], no_mitigation: bool, checks: tuple[str, ...], owners: tuple[str, ...],
+    watched: tuple[str, ...], freeze: str | None, thaw: bool, status: str | None, yes: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Make every file below PATH (default: here) name MLflow VERSION: all of them, or none.
 
@@ -76,7 +86,10 @@ def command(
     options = Options(
         docs=docs, offline=offline, relock=not no_relock, plain=plain, digests=_digests(digests),
         drop_digests=drop_digests, past=past, registry=registry,
-        tracking=_update(image_tag, release_notes, upgrade_status, last_verified, cves, no_cve, status),
+        tracking=_update(
+            image_tag, release_notes, upgrade_status, last_verified, cves, no_cve, status, mitigations, no_mitigation,
+            checks, owners, watched, freeze, thaw,
+        ),
     )  # fmt: skip
     release = Release.parse(version)
     with progress(quiet=as_json) as observer:
@@ -96,6 +109,8 @@ def command(
             )
             or "Loosen the pins it names; nothing was changed.",
         )
+    if proposal.frozen and proposal.changes and not only_look:
+        raise Refused(f"{proposal.frozen}; nothing was changed", hint="The freeze ends with --thaw.")
     if proposal.changes and not only_look:
         confirm(f"Change {len(proposal.changes)} files?", yes=yes)
         apply(proposed)
@@ -121,12 +136,22 @@ def _undo(path: Path, *, plain: bool, as_json: bool) -> int:
 
 def _update(
     image_tag: str | None, release_notes: str | None, upgrade_status: str | None, last_verified: str | None,
-    cves: tuple[str, ...], no_cve: bool, status: str | None,
+    cves: tuple[str, ...], no_cve: bool, status: str | None, mitigations: tuple[str, ...], no_mitigation: bool,
+    checks: tuple[str, ...], owners: tuple[str, ...], watched: tuple[str, ...], freeze: str | None, thaw: bool,
 ) -> Update | None:  # fmt: skip
     from liftlock.pins.tracking import Update, UpgradeStatus
 
-    if cves and no_cve:
-        raise UsageError("--cve and --no-cve exclude each other")
+    for name, given, none in (
+        ("--cve and --no-cve", cves, no_cve), ("--mitigation and --no-mitigation", mitigations, no_mitigation),
+        ("--freeze and --thaw", freeze, thaw),
+    ):  # fmt: skip
+        if given and none:
+            raise UsageError(f"{name} exclude each other")
+    roles = dict(each.partition("=")[::2] for each in owners)
+    if any("=" not in each for each in owners) or not all(map(str.strip, roles)):
+        raise UsageError("--owner takes ROLE=NAME", hint="--owner dri='Jane Doe' --owner backup='Joe Bloggs'")
+    if freeze is not None and not freeze.strip():
+        raise UsageError("--freeze needs a reason")
     update = Update(
         container_image=image_tag,
         release_notes_url=release_notes,
@@ -134,6 +159,11 @@ def _update(
         last_verified=last_verified,
         safety_cves=cves if cves or no_cve else None,
         status=status,
+        mitigations=mitigations if mitigations or no_mitigation else None,
+        verification_checklist=checks or None,
+        owners=roles or None,
+        watched=watched or None,
+        freeze="" if thaw else freeze,
     )
     return None if update == Update() else update
 

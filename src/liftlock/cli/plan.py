@@ -56,6 +56,10 @@ def command(
     workspace = state.workspace()
     with progress(quiet=form == "json") as observer:
         made = make_plan(workspace, to, Strategy(strategy) if strategy else None, observer=observer)
+        if workspace.config.notify is not None:
+            from liftlock.app.notify import plan_ready
+
+            plan_ready(workspace, made, observer)
     report, why = None, ""
     try:
         report = gather(workspace, made, scan=scan, logs=logs)

@@ -8,7 +8,7 @@ import click
 
 from liftlock.cli.common import emit, json_option, progress, say
 from liftlock.cli.releases_compat import compat, measure
-from liftlock.cli.watch import watch
+from liftlock.cli.releases_watch import watch
 
 if TYPE_CHECKING:
     from liftlock.knowledge.catalogue import Catalogue

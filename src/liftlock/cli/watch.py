@@ -1,67 +1,107 @@
-"""`liftlock releases watch`: the tracking file against the catalogue and the advisories."""
+"""`liftlock watch`: is the server worse than it was?"""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import re
+from typing import TYPE_CHECKING
 
 import click
 
 from liftlock.cli.common import State, emit, json_option, pass_state, progress, say, status_of
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+if TYPE_CHECKING:
+    from liftlock.model.watch import Watch
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PUT_BACK = 4
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A duration such as `90s`, `15m`, `24h`, `2d`, or seconds, in seconds."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value.strip())
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no duration such as 90s, 15m, 24h or 2d", context, parameter)
+    return float(found[1]) * _UNITS[found[2] or "s"]
 
 
 @click.command("watch")
-@click.option("--file", type=_FILE, help="The tracking file (default: that of [tracking] in liftlock.toml).")
-@click.option("--index", is_flag=True, help="Also ask the package index for releases newer than the catalogue.")
-@click.option("--osv", multiple=True, type=_FILE, help="An OSV file with further advisories; repeatable.")
-@click.option("--notify", is_flag=True, help="Tell the receivers of [notify] what is new, once.")
-@click.option("--history", "past", is_flag=True, help="Show every state of the file that was seen, and stop.")
+@click.option(
+    "--for", "length", metavar="DURATION", callback=_seconds, help="How long, such as 24h (default: one look)."
+)
+@click.option(
+    "--every", metavar="DURATION", callback=_seconds, default="10s", show_default=True,
+    help="How long between two looks.",
+)  # fmt: skip
+@click.option("--baseline", is_flag=True, help="Note how the server is now, and stop.")
+@click.option("--probe", is_flag=True, help="Also ask questions of liftlock's own (without a gate it always does).")
+@click.option(
+    "--roll-back", "roll_back", is_flag=False, flag_value="lossless", default=None,
+    type=click.Choice(["never", "lossless", "always"]),
+    help="Go back on a breach: lossless (as without a value) when no write would stay behind, or always.",
+)  # fmt: skip
 @json_option
 @pass_state
-def watch(
-    state: State, file: Path | None, index: bool, osv: tuple[Path, ...], notify: bool, past: bool, as_json: bool
-) -> int:
-    """Check the tracking file, and tell when a release is there that fixes what it lists as open.
+def command(
+    state: State, length: float | None, every: float, baseline: bool, probe: bool, roll_back: str | None, as_json: bool
+) -> int:  # fmt: skip
+    """Compare latency, errors, registrations, health and database connections with those before the upgrade.
 
-    Status 1: something in the file is not true, or something waited for is there. Made to be run from a schedule.
+    The requests are those of the gate's access log. `upgrade` notes by itself how they were before; where no gate
+    stands, take a baseline first and liftlock asks questions of its own. p50, p95 or p99 up by 20% is a warning, by 50%
+    a breach; registrations below 99% and 95% likewise; [watch] in liftlock.toml has the numbers. Too few requests
+    are neither good nor bad, but unknown.
+
+    Status 0: nothing is worse. 1: something is, or is not known. 4: a breach, and the upgrade was rolled back. 5: a
+    breach, and going back needs a person.
 
     \b
     Examples:
-      liftlock releases watch
-      liftlock releases watch --index --notify
-      liftlock releases watch --file config/mlflow_release.yaml --json
+      liftlock watch
+      liftlock watch --for 24h --roll-back
+      liftlock watch --baseline --for 1m
     """
-    from liftlock.app.watch import Options, history
+    workspace = state.workspace()
+    if baseline:
+        return _baseline(state, 30.0 if length is None else length, as_json)
+    from liftlock.app.watch import Options
     from liftlock.app.watch import watch as look
-    from liftlock.describe.config import FILE
-    from liftlock.errors import UsageError
+
+    options = Options(seconds=length or 0.0, every=max(every, 0.1), probe=probe, roll_back=roll_back)
+    with progress(quiet=as_json) as observer:
+        found = look(workspace, options, observer=observer)
+    if as_json:
+        emit(found)
+    else:
+        _show(found)
+    if found.rolled_back:
+        return _PUT_BACK
+    return 1 if found.breached else status_of(found.findings)
+
+
+def _baseline(state: State, seconds: float, as_json: bool) -> int:
+    from liftlock.app.watch_baseline import Baselines
+
+    with progress(quiet=as_json) as observer:
+        made = Baselines(state.workspace()).take(seconds=seconds, observer=observer)
+    if as_json:
+        emit(made)
+    else:
+        say(f"noted how MLflow {made.release} is: {made.traffic.requests} requests, from {made.source}")
+    return 0
+
+
+def _show(found: Watch) -> None:
     from liftlock.report import text
 
-    # A repository in CI has a tracking file and no deployment.
-    here = state.config is not None or "LIFTLOCK_CONFIG" in os.environ or Path(FILE).is_file()
-    workspace = state.workspace() if here else None
-    if workspace is None and (notify or past):
-        raise UsageError(f"there is no {FILE} here, so nobody is known to tell and nothing is remembered")
-    if past:
-        assert workspace is not None
-        seen = history(workspace)
-        if as_json:
-            emit(seen)
-        else:
-            headers = ("seen (UTC)", "by", "version", "status", "open", "verified")
-            say(text.table(headers, [
-                (f"{each.at:%Y-%m-%d %H:%M}", each.by, each.current_version, each.upgrade_status or "-",
-                 ", ".join(each.safety_cves) or "-", each.last_verified or "-") for each in seen
-            ]))  # fmt: skip
-        return 0
-    with progress(quiet=as_json) as observer:
-        found = look(workspace, Options(file=file, index=index, osv=osv, notify=notify), observer=observer)
-    if as_json:
-        emit({"file": str(found.file), "findings": found.findings, "news": found.news, "told": found.told})
-    else:
-        say(text.findings((*found.findings, *found.news)))
-        for each in found.told:
-            say(f"{each.receiver}: {each.problem or 'told'}")
-    return status_of((*found.findings, *found.news))
+    about = f" since {found.run}" if found.run else ""
+    say(f"MLflow {found.release}{about}: {found.requests} requests, {found.began_at:%F %T} to {found.until:%F %T} UTC")
+    say(text.findings(found.findings))
+    if found.recent:
+        say("of late:")
+        say(text.findings(found.recent))
+    if found.rolled_back:
+        say(f"breached, and rolled back: {found.rolled_back}")
+    elif found.breached_at is not None:
+        say("breached; the way back: liftlock rollback")

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from liftlock.describe import secrets
-from liftlock.describe.sections import EnvironmentsSection, NotifySection, TrackingSection
+from liftlock.describe.sections import EnvironmentsSection, NotifySection, TrackingSection, WatchSection
 from liftlock.effects import side_effect
 from liftlock.errors import UsageError
 from liftlock.files import private_directory, write_atomic
@@ -93,6 +93,7 @@ class Config(Value, frozen=True):
     tracking: TrackingSection | None = None
     environments: EnvironmentsSection | None = None
     notify: NotifySection | None = None
+    watch: WatchSection = msgspec.field(default_factory=WatchSection)
 
     @property
     def directory(self) -> Path:
@@ -212,7 +213,10 @@ class Config(Value, frozen=True):
         if self.credentials_section is not None:
             sections["credentials"] = self.credentials_section
         sections["backup"] = self.backup
-        around = {"tracking": self.tracking, "environments": self.environments, "notify": self.notify}
+        around = {
+            "tracking": self.tracking, "environments": self.environments, "notify": self.notify,
+            "watch": self.watch if self.watch != WatchSection() else None,
+        }  # fmt: skip
         return sections | {name: value for name, value in around.items() if value is not None}
 
 
@@ -225,6 +229,7 @@ _SECTIONS: dict[str, type[Value]] = {
     "tracking": TrackingSection,
     "environments": EnvironmentsSection,
     "notify": NotifySection,
+    "watch": WatchSection,
 }
 
 
@@ -299,13 +304,14 @@ def loads(text: str, path: Path) -> Config:
         tracking=sections.get("tracking"),
         environments=sections.get("environments"),
         notify=sections.get("notify"),
+        watch=sections.get("watch", WatchSection()),
     )
     _check_values(config, place)
     return config
 
 
 def _check_values(config: Config, place: _Places) -> None:
-    server, backup = config.server, config.backup
+    server, backup, watch = config.server, config.backup, config.watch
     try:
         Release.parse(server.release)
     except UsageError as error:
@@ -321,6 +327,16 @@ def _check_values(config: Config, place: _Places) -> None:
         (backup.keep_last >= 1, "backup", "keep_last", "must be at least 1"),
         (backup.keep_days >= 0, "backup", "keep_days", "must not be negative"),
         (bool(backup.directory.strip()), "backup", "directory", "must not be empty"),
+        (0 < watch.warn <= watch.act, "watch", "act", "must not be less than watch.warn, nor that less than 0"),
+        (0 < watch.errors_warn <= watch.errors_act, "watch", "errors_act", "must not be less than watch.errors_warn"),
+        (
+            0 < watch.registrations_act <= watch.registrations_warn <= 1,
+            "watch",
+            "registrations_act",
+            "must not be more than watch.registrations_warn, nor that more than 1",
+        ),
+        (watch.settle >= 0 and watch.window > 0, "watch", "window", "must be more than 0"),
+        (watch.breaches >= 1, "watch", "breaches", "must be at least 1"),
     )
     for holds, section, key, rule in rules:
         if not holds:

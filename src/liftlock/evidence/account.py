@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from liftlock.model.codec import from_builtins
 from liftlock.model.evidence import DatabaseLine, PackageChange, StepLine
 from liftlock.model.finding import Finding
 from liftlock.model.fingerprint import Fingerprint
-from liftlock.model.journal import Entry, Kind
+from liftlock.model.journal import Entry, Kind, RunOutcome
+from liftlock.model.watch import Watch
 from liftlock.releases.lock import pins
+
+WATCH_NOTE = "watch"
 
 _STATES = {
     Kind.INTENT: "begun", Kind.DONE: "done", Kind.FAILED: "failed", Kind.UNDO_INTENT: "being taken back",
@@ -44,6 +48,18 @@ def steps(entries: Sequence[Entry]) -> tuple[StepLine, ...]:
     return tuple(found)
 
 
+def ended_at(entries: Sequence[Entry]) -> datetime | None:
+    """When an upgrade itself ended, by its run's entries: a later rollback or `finalize` ends the run once more."""
+    later = (RunOutcome.OPEN.value, RunOutcome.ROLLED_BACK.value, RunOutcome.FINALIZED.value)
+    return next((e.at for e in entries if e.kind is Kind.RUN_ENDED and e.payload["outcome"] not in later), None)
+
+
+def watched(entries: Sequence[Entry]) -> Watch | None:
+    """What the last watch of a run came to, or None."""
+    noted = [entry.payload for entry in entries if entry.kind is Kind.NOTE and entry.step == WATCH_NOTE]
+    return from_builtins(noted[-1], Watch) if noted else None
+
+
 def issues(entries: Sequence[Entry]) -> tuple[str, ...]:
     """What went wrong, in the journal's own words, in order."""
     found = []
@@ -65,10 +81,13 @@ def issues(entries: Sequence[Entry]) -> tuple[str, ...]:
 
 
 def verification(entries: Sequence[Entry]) -> tuple[Finding, ...]:
-    """The findings that the run's steps noted, of each step the last ones, in the order of the steps."""
+    """The findings that the run's steps noted, of each step the last ones, in the order of the steps.
+
+    Those of a watch are another matter: they come later, and change from look to look.
+    """
     noted: dict[str, Any] = {}
     for entry in entries:
-        if entry.kind in (Kind.NOTE, Kind.DONE) and "findings" in entry.payload:
+        if entry.kind in (Kind.NOTE, Kind.DONE) and "findings" in entry.payload and entry.step != WATCH_NOTE:
             noted[entry.step] = entry.payload["findings"]
     return tuple(from_builtins(each, Finding) for found in noted.values() for each in found)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from liftlock.model.evidence import CommandResult, Summary
 from liftlock.model.finding import Finding, Outcome, Severity
+from liftlock.model.watch import Watch
 from liftlock.report import document_html, document_markdown
 from liftlock.report.document import Block, Bullets, Document, Section, Table
 from liftlock.report.text import seconds, tally
@@ -35,7 +36,8 @@ def document(summary: Summary) -> Document:
                 ],
                 "None was begun.",
             ),
-            _verification(summary.verification),
+            _verification("Verification", summary.verification),
+            _watch(summary.watch),
             _section(
                 "Databases",
                 ("database", "tables", "rows", "tables added", "removed", "with other columns", "with other content"),
@@ -58,6 +60,14 @@ def document(summary: Summary) -> Document:
                 "Packages that changed", ("package", "before", "after"),
                 [(each.name, each.before or "-", each.after or "-") for each in summary.packages],
                 "None, or the locks are not here.",
+            ),
+            _section(
+                "Images", ("image", "where", "digest", "pinned there"),
+                [
+                    (each.image, f"{each.file}:{each.line}", each.digest or each.why, each.pinned or "-")
+                    for each in summary.images
+                ],
+                "None is named, or the registries were not asked.",
             ),
             _section(
                 "Approvals", ("what", "environment", "release", "by", "when (UTC)", "reason"),
@@ -109,16 +119,25 @@ def _log(summary: Summary) -> Bullets:
     )
 
 
-def _verification(found: Sequence[Finding]) -> Section:
+def _watch(watch: Watch | None) -> Section:
+    """What was watched afterwards, and how it compares with before."""
+    if watch is None:
+        return Section("Watch", ("It was not watched.",))
+    what = f"; rolled back: {watch.rolled_back}" if watch.rolled_back else "; breached" if watch.breached else ""
+    about = (
+        f"{watch.requests} requests from {watch.began_at:%Y-%m-%d %H:%M} to {watch.until:%Y-%m-%d %H:%M} UTC{what}. "
+    )
+    return _verification("Watch", watch.findings, about)
+
+
+def _verification(title: str, found: Sequence[Finding], about: str = "") -> Section:
     tones = tuple(
         "warn" if each.outcome is Outcome.FAIL and each.severity is not Severity.ERROR else _TONES[each.outcome]
         for each in found
     )
     rows = tuple((each.code, each.title, _answer(each), each.message) for each in found)
-    lead: tuple[Block, ...] = (f"{tally(found)}.",)
-    return Section(
-        "Verification", (*lead, Table(("code", "question", "answer", "words"), rows, tones)) if rows else lead
-    )
+    lead: tuple[Block, ...] = (f"{about}{tally(found)}.",)
+    return Section(title, (*lead, Table(("code", "question", "answer", "words"), rows, tones)) if rows else lead)
 
 
 def _proofs(results: Sequence[CommandResult]) -> Section:

@@ -33,7 +33,9 @@ def to_builtins(value: Any) -> Any:
 
 def to_json(value: Any, *, indent: int = 0) -> str:
     """The value as JSON text with sorted keys, so that equal values give equal text."""
-    raw = msgspec.json.encode(to_builtins(value), order="sorted")
+    # keys that are numbers become texts, which JSON wants and sorting needs
+    plain = msgspec.to_builtins(value, enc_hook=_encode, str_keys=True)
+    raw = msgspec.json.encode(plain, order="sorted")
     return (msgspec.json.format(raw, indent=indent) if indent else raw).decode()
 
 

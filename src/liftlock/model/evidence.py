@@ -9,6 +9,7 @@ import msgspec
 
 from liftlock.model.codec import Value
 from liftlock.model.finding import Finding, Outcome
+from liftlock.model.watch import Watch
 
 FORMAT = 1
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -91,6 +92,19 @@ class PackageChange(Value, frozen=True):
     after: str
 
 
+class ImageLine(Value, frozen=True):
+    """One image that a file of the deployment names: `pinned` is the digest written there, `digest` what its registry
+    gives for the tag; without one `why` says what is missing.
+    """
+
+    image: str
+    file: str
+    line: int
+    pinned: str = ""
+    digest: str = ""
+    why: str = ""
+
+
 class CommandResult(Value, frozen=True):
     """A command that was run as a proof: what was expected, what came. `output` is its end, redacted.
 
@@ -137,7 +151,8 @@ class Decision(Value, frozen=True):
 class Summary(Value, frozen=True):
     """The upgrade in short, made from the files beside it. Times are UTC; `window` is the plan's estimate in words.
 
-    `environment` is the deployment's name in [environments], or empty; `checks` names those its checklist asks for.
+    `environment` is the deployment's name in [environments], or empty; `checks` names those its checklist asks for;
+    `watch` is what the last `liftlock watch` of the release came to, or None.
     """
 
     run: str
@@ -166,3 +181,5 @@ class Summary(Value, frozen=True):
     backups: tuple[str, ...]
     way_back: str
     missing: tuple[Missing, ...]
+    watch: Watch | None = None
+    images: tuple[ImageLine, ...] = ()

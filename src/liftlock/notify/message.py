@@ -20,6 +20,7 @@ class Event(enum.StrEnum):
     PUT_BACK = "put-back"
     NEEDS_PERSON = "needs-person"
     ROLLED_BACK = "rolled-back"
+    BREACH = "breach"
     WINDOW_CLOSING = "window-closing"
     WINDOW_CLOSED = "window-closed"
     RELEASE = "release"

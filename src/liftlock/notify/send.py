@@ -1,13 +1,11 @@
-"""The four ways to tell: a webhook, a Slack-compatible hook, a mail, a command. Errors never name an address."""
+"""The three ways to tell: a webhook, a command, and whatever Apprise reaches. Errors never name an address."""
 
 from __future__ import annotations
 
-import smtplib
-import ssl
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from email.message import EmailMessage
 
 import urllib3
 
@@ -40,13 +38,12 @@ class Receiver:
     section: ReceiverSection
     url: str = ""
     header: str = ""
-    password: str = ""
 
 
 def send(receiver: Receiver, message: Message, *, timeout: float) -> None:
     """Tell one receiver; `timeout` is in seconds. Raises NotTold with a reason that names no address or secret."""
     senders: dict[str, Callable[[Receiver, Message, float], None]] = {
-        "webhook": _webhook, "slack": _slack, "email": _mail, "command": _command,
+        "webhook": _webhook, "command": _command, "apprise": _apprise,
     }  # fmt: skip
     with side_effect(f"notify {receiver.section.kind}"):
         senders[receiver.section.kind](receiver, message, timeout)
@@ -81,17 +78,6 @@ def send_all(receivers: Sequence[Receiver], make: Callable[[Receiver], Message],
 
 
 def _webhook(receiver: Receiver, message: Message, timeout: float) -> None:
-    _post(receiver, to_json(message), timeout)
-
-
-def _slack(receiver: Receiver, message: Message, timeout: float) -> None:
-    text = f"*{message.title}*\n{message.words()}"
-    for sign, stands in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(sign, stands)  # <!channel> and links are made of these
-    _post(receiver, to_json({"text": text}), timeout)
-
-
-def _post(receiver: Receiver, body: str, timeout: float) -> None:
     if not receiver.url.startswith(("https://", "http://")):
         raise NotTold("its url is no http address")
     headers = {"Content-Type": "application/json", "User-Agent": "liftlock"}
@@ -101,40 +87,30 @@ def _post(receiver: Receiver, body: str, timeout: float) -> None:
     try:
         # no redirects: the header would go to whoever the answer names
         answer = urllib3.request(
-            "POST", receiver.url, body=body.encode(), headers=headers, timeout=timeout, retries=False, redirect=False
-        )
+            "POST", receiver.url, body=to_json(message).encode(), headers=headers, timeout=timeout, retries=False,
+            redirect=False,
+        )  # fmt: skip
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise NotTold(f"not reached ({type(error).__name__})") from None
     if not 200 <= answer.status < 300:
         raise NotTold(f"it answered {answer.status}")
 
 
-def _mail(receiver: Receiver, message: Message, timeout: float) -> None:
-    section = receiver.section
-    if not section.server or not section.to or not section.sender:
-        raise NotTold("it needs server, sender and to")
-    mail = EmailMessage()
+def _apprise(receiver: Receiver, message: Message, timeout: float) -> None:
+    """Mail, Slack, Teams and the rest. What Apprise logs may hold the address, so nobody is shown it."""
     try:
-        mail["Subject"], mail["From"], mail["To"] = message.title, section.sender, ", ".join(section.to)
-    except ValueError:
-        raise NotTold("its sender or to is no mail address") from None
-    mail.set_content(message.words())
-    context = ssl.create_default_context()
-    try:
-        if section.tls == "implicit":
-            client: smtplib.SMTP = smtplib.SMTP_SSL(section.server, section.port, timeout=timeout, context=context)
-        else:
-            client = smtplib.SMTP(section.server, section.port, timeout=timeout)
-        with client:
-            if section.tls == "starttls":
-                client.starttls(context=context)
-            if section.username:
-                client.login(section.username, receiver.password)
-            refused = client.send_message(mail)
-    except (smtplib.SMTPException, OSError) as error:
-        raise NotTold(f"the mail was not taken ({type(error).__name__})") from None
-    if refused:
-        raise NotTold(f"{len(refused)} of {len(section.to)} addresses were refused")
+        import apprise
+    except ImportError:
+        raise NotTold("Apprise is not installed: pip install 'liftlock[notify]'") from None
+    quiet = logging.getLogger("apprise")
+    quiet.propagate = False
+    quiet.addHandler(logging.NullHandler())
+    service = apprise.Apprise.instantiate(receiver.url, suppress_exceptions=True)
+    if not isinstance(service, apprise.NotifyBase):
+        raise NotTold("its url is none that Apprise knows")
+    service.socket_connect_timeout = service.socket_read_timeout = timeout
+    if not service.notify(body=message.words(), title=message.title, body_format=apprise.NotifyFormat.TEXT):
+        raise NotTold("Apprise could not deliver it; `apprise -vv` with the same url says why")
 
 
 def _command(receiver: Receiver, message: Message, timeout: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from liftlock.pins.document import Document, Edit
 from liftlock.pins.model import BadFile, CannotWrite, Pin, Target
+from liftlock.pins.pythons import only_older
 from liftlock.pins.survey import Surveyed, find
 from liftlock.pins.tokens import DIGEST_ALONE
 from liftlock.pins.writing import named, rewritten
@@ -68,18 +69,29 @@ def change(each: Surveyed, target: Target) -> Change | None:
 
 def at_target(document: Document, pins: list[Pin] | tuple[Pin, ...], target: Target) -> bool:
     """Whether every pin names the target already."""
-    return all(_rewritten(document, pin, target) == pin.text for pin in pins if named(pin) is not None)
+    return all(
+        _rewritten(document, pin, target) == pin.text for pin in pins if not pin.follows and not for_older(pin, target)
+    )
+
+
+def for_older(pin: Pin, target: Target) -> bool:
+    """Whether a pin's marker asks for Pythons that the target does not run on: then its version is right as it is."""
+    return bool(pin.marker and target.python) and only_older(pin.marker, target.python)
 
 
 def _after(each: Surveyed, target: Target) -> list[str]:
     """The new text of each pin. Digests and hashes belong to a version and stay while that stays."""
-    versions = {pin: _rewritten(each.document, pin, target) for pin in each.pins if named(pin) is not None}
+    versions = {
+        pin: pin.text if for_older(pin, target) else _rewritten(each.document, pin, target)
+        for pin in each.pins
+        if not pin.follows
+    }
     moving = {pin.package for pin, after in versions.items() if after != pin.text}
     return [
         versions[pin]
         if pin in versions
         else _rewritten(each.document, pin, target)
-        if pin.package in moving or pin.what == DIGEST_ALONE
+        if (pin.package in moving and not for_older(pin, target)) or pin.what == DIGEST_ALONE
         else pin.text
         for pin in each.pins
     ]

@@ -31,6 +31,7 @@ class Pin:
 
     `package` is the distribution, or the image's name; `what` says in a word or two where it stands (`image`,
     `requirement`). Exact pins of one `scope` and package must agree, because one installer reads them together.
+    `marker` is the environment marker of a requirement.
     """
 
     start: int
@@ -40,6 +41,12 @@ class Pin:
     syntax: Syntax
     what: str
     scope: str = ""
+    marker: str = ""
+
+    @property
+    def follows(self) -> bool:
+        """Whether it belongs to the version beside it, and moves only with that."""
+        return self.syntax in (Syntax.DIGEST, Syntax.HASHES)
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,14 @@ class Target:
     """The version to write, with what only the world knows about it.
 
     `digests` maps an image's name as written (without tag) to its new `sha256:...`; `drop_digests` removes digests
-    that have no entry. `hashes` maps a package to the `sha256:...` of its new files.
+    that have no entry. `hashes` maps a package to the `sha256:...` of its new files. `python` is which Pythons the
+    version runs on (`>=3.10`), empty when nobody knows.
     """
 
     version: Version
     digests: Mapping[str, str] = field(default_factory=dict)
     drop_digests: bool = False
+    python: str = ""
     hashes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

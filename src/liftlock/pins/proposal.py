@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from liftlock.errors import Refused
-from liftlock.pins import relock
-from liftlock.pins.change import Change, at_target, change
+from liftlock.pins import lock_tools, relock
+from liftlock.pins.change import Change, at_target, change, for_older
 from liftlock.pins.document import Document
 from liftlock.pins.formats.dockerfile import Dockerfile
 from liftlock.pins.formats.interface import Group
@@ -18,7 +18,7 @@ from liftlock.pins.images import followed, name_of
 from liftlock.pins.leftovers import Kind, Leftover, leftovers
 from liftlock.pins.model import PACKAGES, Syntax, Target
 from liftlock.pins.relock import Stale, Tools
-from liftlock.pins.survey import Survey, Surveyed
+from liftlock.pins.survey import Survey, Surveyed, find
 from liftlock.pins.tracking import Update, read, security_row, updated
 from liftlock.pins.transaction import NewContent
 from liftlock.pins.tree import Tree
@@ -31,7 +31,8 @@ _SECTION = 4
 @dataclass(frozen=True)
 class Proposal:
     """`pins` counts the places that name a version, `old` lists the versions they name now; `documents` are all
-    documents that mention MLflow as they will be, locks left out.
+    documents that mention MLflow as they will be, locks left out. `frozen` says where and why the repository wants no
+    change of version now; empty when it does not.
     """
 
     target: Target
@@ -41,6 +42,7 @@ class Proposal:
     stale: tuple[Stale, ...]
     leftovers: tuple[Leftover, ...]
     documents: tuple[Document, ...]
+    frozen: str = ""
 
     @property
     def complete(self) -> bool:
@@ -76,7 +78,7 @@ def hashed(found: Survey) -> tuple[str, ...]:
                 pin.package
                 for each in found.group(Group.PINS)
                 for pin in each.pins
-                if pin.syntax is Syntax.HASHES and not relock.is_lock(each)
+                if pin.syntax is Syntax.HASHES and not lock_tools.is_lock(each)
             }
         )
     )
@@ -98,17 +100,22 @@ def propose(
     `past` are versions that no file may name any more, besides those the pins name now; `tracking`
     is written into the tracking file and the table of SECURITY.md.
     """
-    plain = [each for each in found.group(*_groups(docs)) if not relock.is_lock(each)]
+    plain = [each for each in found.group(*_groups(docs)) if not lock_tools.is_lock(each)]
     target = _with_digest(plain, target, tracking)
-    locks = [each for each in found.files if relock.is_lock(each) and each.format.group is not Group.DOCS]
+    locks = [each for each in found.files if lock_tools.is_lock(each) and each.format.group is not Group.DOCS]
     changes = [made for each in plain if (made := change(each, target)) is not None]
     if tracking is not None:
         changes = _tracked(plain, changes, tracking)
     behind = [each for each in locks if not at_target(each.document, each.pins, target)]
     stale: list[Stale] = []
-    jobs: list[relock.Job] = []
+    jobs: list[lock_tools.Job] = []
+    manifests = _manifests(plain, changes)
     for each in behind:
-        command = relock.job(each, target, found.paths) if tools is not None else "locks were not to be rewritten"
+        command = (
+            lock_tools.job(each, target, found.paths, manifests)
+            if tools is not None
+            else "locks were not to be rewritten"
+        )
         if isinstance(command, str):
             stale.append(relock.stale_lock(each, command))
         else:
@@ -118,19 +125,21 @@ def propose(
         changes += locked
         stale += unmoved
     taken = [*plain, *locks]
-    old = {version for each in taken for pin in each.pins if (version := named(pin)) and version != str(target.version)}
+    moving = [pin for each in taken for pin in each.pins if not for_older(pin, target)]
+    old = {version for pin in moving if (version := named(pin)) and version != str(target.version)}
     after = {each.path: each.after for each in changes}
     skipped = {each.document.path for each in locks}
     documents = [after.get(each.path, each) for each in found.mentions if each.path not in skipped]
     known = {each.document.path: _reach(each) for each in taken}
     return Proposal(
         target=target,
-        pins=sum(1 for each in taken for pin in each.pins if named(pin) is not None),
+        pins=sum(1 for each in taken for pin in each.pins if not pin.follows),
         old=tuple(sorted(old)),
         changes=tuple(sorted(changes, key=lambda each: each.path)),
         stale=tuple(sorted(stale, key=lambda each: each.path)),
-        leftovers=tuple(leftovers(documents, known, {*old, *past}, target)),
+        leftovers=tuple(leftovers(documents, known, {*old, *past}, target, _older(plain, after, target))),
         documents=tuple(documents),
+        frozen=_frozen(plain, tracking) if old else "",
     )
 
 
@@ -161,6 +170,39 @@ def _tracked(plain: list[Surveyed], changes: list[Change], update: Update) -> li
     return list(by_path.values())
 
 
+def _older(plain: list[Surveyed], after: dict[str, Document], target: Target) -> set[tuple[str, int]]:
+    """Where pins stay because they are for older Pythons: path and line, as the files will be."""
+    found = set()
+    for each in plain:
+        if any(for_older(pin, target) for pin in each.pins):
+            document = after.get(each.document.path, each.document)
+            pins = find(document, each.format)
+            found |= {(document.path, document.line(pin.start)) for pin in pins if for_older(pin, target)}
+    return found
+
+
+def _manifests(plain: list[Surveyed], changes: list[Change]) -> dict[str, Surveyed]:
+    """The files that package managers read, as they will be, by path."""
+    after = {each.path: each.after for each in changes}
+    manifests = {}
+    for each in plain:
+        path = each.document.path
+        if path.rpartition("/")[2] in ("pyproject.toml", "Pipfile"):
+            document = after.get(path, each.document)
+            manifests[path] = Surveyed(document, each.format, tuple(find(document, each.format)))
+    return manifests
+
+
+def _frozen(plain: list[Surveyed], update: Update | None) -> str:
+    """What the tracking file says of a freeze, unless it ends with this very change."""
+    if update is not None and update.freeze is not None:
+        return ""
+    for each in plain:
+        if each.format.name == ReleaseConfig.name and (reason := read(each.document).freeze):
+            return f"{each.document.path} is frozen: {reason}"
+    return ""
+
+
 def _tracked_image(plain: list[Surveyed]) -> str:
     """The image the tracking file names now, or nothing."""
     return next((read(each.document).container_image for each in plain if each.format.name == ReleaseConfig.name), "")
@@ -174,8 +216,8 @@ def _with_digest(plain: list[Surveyed], target: Target, update: Update | None) -
 
 
 def _reach(each: Surveyed) -> int:
-    """How far from its name a version may stand: a YAML file says in other lines whose tag it is."""
-    if PurePosixPath(each.document.path).suffix not in (".yml", ".yaml"):
+    """How far from its name a version may stand: YAML and Terraform say in other lines whose tag it is."""
+    if PurePosixPath(each.document.path).suffix not in (".yml", ".yaml", ".tf", ".tfvars", ".hcl", ".tofu"):
         return 0
     return _SECTION
 

@@ -1,4 +1,4 @@
-"""Ask a registry whether it has an image, and for its digest: the OCI distribution API, without a login."""
+"""Ask a registry whether it has an image, and for its digest: the OCI distribution API, with this machine's login."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 
 from liftlock.errors import Refused
+from liftlock.model.secret import Secret
+from liftlock.pins.registry_login import login
 
 _KINDS = (
     "application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -20,10 +22,12 @@ _KINDS = (
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LARGEST = 4 << 20
+_HUB = "registry-1.docker.io"
+_LOGIN = "Log in with docker login or podman login, or give the digest with --image-digest instead."
 
 
 class RegistryUnknown(Refused):
-    """A registry did not answer, or does not let everybody look."""
+    """A registry did not answer, or does not let us look."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,16 @@ class Reference:
         return cls(host, name, tag) if slash and colon and own and plain and name else None
 
     @property
+    def path(self) -> str:
+        """Its name at the registry: Docker's own keeps the images of nobody under `library`."""
+        return f"library/{self.name}" if self.host == "docker.io" and "/" not in self.name else self.name
+
+    @property
     def url(self) -> str:
         """Where its manifest is; plain HTTP only on this machine, as Docker has it."""
         local = self.host.partition(":")[0] in ("localhost", "127.0.0.1")
-        return f"{'http' if local else 'https'}://{self.host}/v2/{self.name}/manifests/{self.tag}"
+        host = _HUB if self.host == "docker.io" else self.host
+        return f"{'http' if local else 'https'}://{host}/v2/{self.path}/manifests/{self.tag}"
 
 
 def digest(reference: Reference, *, timeout: float = 30.0) -> str | None:
@@ -58,14 +68,14 @@ def digest(reference: Reference, *, timeout: float = 30.0) -> str | None:
     headers = {"Accept": ", ".join(_KINDS), "User-Agent": "liftlock"}
     answer = _get(reference, reference.url, headers, timeout)
     if answer.status == 401:
-        token = _token(reference, answer.headers.get("WWW-Authenticate", ""), timeout)
-        answer = _get(reference, reference.url, {**headers, "Authorization": f"Bearer {token}"}, timeout)
+        shown = _authorization(reference, answer.headers.get("WWW-Authenticate", ""), timeout)
+        answer = _get(reference, reference.url, {**headers, "Authorization": shown}, timeout)
     if answer.status == 404:
         return None
     if answer.status != 200:
         raise RegistryUnknown(
             f"{reference.host} answered {answer.status} when asked for {reference.name}:{reference.tag}",
-            hint="It may want a login: give the digest with --image-digest, without --registry.",
+            hint=_LOGIN,
         )
     said = answer.headers.get("Docker-Content-Digest", "")
     found = f"sha256:{hashlib.sha256(answer.data).hexdigest()}"
@@ -74,21 +84,29 @@ def digest(reference: Reference, *, timeout: float = 30.0) -> str | None:
     return found
 
 
-def _token(reference: Reference, challenge: str, timeout: float) -> str:
-    """A token that everybody gets. It is asked for where the registry says, over HTTPS unless it is this machine."""
+def _authorization(reference: Reference, challenge: str, timeout: float) -> str:
+    """What to show a registry that wants to know who asks: a login, or a token, which many give to everybody.
+
+    The token is asked for where the registry says, over HTTPS unless it is this machine.
+    """
+    known = login(reference.host)
+    basic = urllib3.make_headers(basic_auth=f"{known[0]}:{known[1].reveal()}")["authorization"] if known else ""
     parameters = dict(_PARAMETER.findall(challenge))
     realm = parameters.pop("realm", "")
-    if not challenge.lower().startswith("bearer ") or urlsplit(realm).scheme != urlsplit(reference.url).scheme:
-        raise RegistryUnknown(
-            f"{reference.host} wants a login for {reference.name}", hint="Give the digest with --image-digest instead."
-        )
-    scope = {"scope": f"repository:{reference.name}:pull", **parameters}
-    answer = _get(reference, f"{realm}?{urlencode(scope)}", {"User-Agent": "liftlock"}, timeout)
+    kind = challenge.lower().partition(" ")[0]
+    if kind == "basic" and basic:
+        return basic
+    if kind != "bearer" or urlsplit(realm).scheme != urlsplit(reference.url).scheme:
+        raise RegistryUnknown(f"{reference.host} wants a login for {reference.name}", hint=_LOGIN)
+    scope = {"scope": f"repository:{reference.path}:pull", **parameters}
+    headers = {"User-Agent": "liftlock", **({"Authorization": basic} if basic else {})}
+    answer = _get(reference, f"{realm}?{urlencode(scope)}", headers, timeout)
     try:
         data = json.loads(answer.data)
-        return str(data.get("token") or data["access_token"])
+        token = Secret(str(data.get("token") or data["access_token"]))
     except (ValueError, KeyError, AttributeError):
-        raise RegistryUnknown(f"{reference.host} gives no token for {reference.name} to everybody") from None
+        raise RegistryUnknown(f"{reference.host} gives no token for {reference.name}", hint=_LOGIN) from None
+    return f"Bearer {token.reveal()}"
 
 
 @dataclass(frozen=True)

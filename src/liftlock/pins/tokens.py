@@ -22,7 +22,7 @@ _OPERATOR = r"(?:===|==|~=|!=|<=|>=|<|>)"
 # A variable that holds MLflow's own version, however it is spelled; a chart's or a plug-in's version is not one.
 VARIABLE = (
     r"(?:[A-Za-z0-9]+[_-])*mlflow(?:[_-](?:server|tracking|skinny|tracing|pypi|package|pip|image|docker|app|client))*"
-    r"[_-]?(?:version|ver|tag|release|image[_-]?tag)"
+    r"[._-]?(?:version|ver|tag|release|image[_-]?tag)"
 )
 _REQUIREMENT = re.compile(
     rf"(?<![\w./@-])(?P<name>{PACKAGE})(?P<extras>\s*\[[^\]\n]*\])?[ \t]*"
@@ -38,10 +38,26 @@ _IMAGE = re.compile(
     rf"(?P<digest>@sha256:[0-9a-f]{{64}})?(?![\w/:@-]|\.\w)"
 )
 _ASSIGNED = re.compile(
-    rf"(?<![\w-]){VARIABLE}[\"']?[ \t]*(?:[:?+]{{0,2}}=|:-|-(?=[v\d])|:)[ \t]*[\"']?(?P<version>{TAG})(?!\w|\.\w)",
+    rf"(?<![\w-]){VARIABLE}[\"']?[ \t]*(?:[:?+]{{0,2}}=|:-|-(?=[v\d])|:)[ \t]*[\"']?(?:\$\{{\w+:?-)?(?P<version>{TAG})"
+    r"(?!\w|\.\w)",
     re.IGNORECASE,
 )
-_GIT = re.compile(rf"github\.com[/:]mlflow/mlflow(?:\.git)?@(?P<version>{VERSION})")
+# A revision of the sources; not where a digest of the archive stands beside it, which belongs to one version.
+_GIT = re.compile(
+    r"(?:github\.com[/:]mlflow/mlflow(?:\.git)?(?:@|/archive/(?:refs/tags/)?)"
+    r"|raw\.githubusercontent\.com/mlflow/mlflow/(?:refs/tags/)?)"
+    rf"(?P<version>{VERSION})(?![^\s\"']*#(?:sha\d+|md5)=)"
+)
+# `poetry add mlflow@^2.9.2`, `uv tool run mlflow@2.9.2`
+_AT = re.compile(
+    rf"(?<![\w./@-])(?P<name>{PACKAGE})(?:\[[^\]\n]*\])?@[\^~]?(?P<version>{VERSION})(?!\w|\.\w)", re.IGNORECASE
+)
+# A command of Helm, with the lines it goes on over, that names MLflow as its release or chart.
+_HELM = re.compile(r"\bhelm\b(?:\\\r?\n|[^\r\n;&|])*")
+_HELM_SET = re.compile(
+    rf"--set(?:-string)?[ =][\"']?(?:[^\s\"']*,)?(?:(?:mlflow|tracking|server)\.)*image\.tag=(?P<version>{TAG})"
+    r"(?!\w|\.\w)"
+)
 _IS_VARIABLE = re.compile(VARIABLE, re.IGNORECASE)
 _IS_TAG = re.compile(TAG)
 _IS_IMAGE = re.compile(_IMAGE_NAME)
@@ -70,6 +86,8 @@ def requirements_in(text: str, what: str = "requirement", *, conda: bool = False
             yield _pin(found, "pin", canonicalize_name(found["name"]), syntax, what)
     for found in _GIT.finditer(text):
         yield _pin(found, "version", "mlflow", Syntax.VERSION, "git revision")
+    for found in _AT.finditer(text):
+        yield _pin(found, "version", canonicalize_name(found["name"]), Syntax.VERSION, what)
 
 
 def images_in(text: str, what: str = "image") -> Iterator[Pin]:
@@ -83,6 +101,14 @@ def images_in(text: str, what: str = "image") -> Iterator[Pin]:
             yield _pin(found, "digest", found["name"], Syntax.DIGEST, DIGEST_ALONE if alone else f"{what} digest")
 
 
+def helm_sets_in(text: str, what: str = "image") -> Iterator[Pin]:
+    """`helm upgrade mlflow chart --set image.tag=v2.9.2`."""
+    for command in _HELM.finditer(text):
+        if "mlflow" in command[0].lower():
+            for found in _HELM_SET.finditer(text, command.start(), command.end()):
+                yield _pin(found, "version", "mlflow", Syntax.VERSION, what)
+
+
 def variables_in(text: str, what: str = "variable") -> Iterator[Pin]:
     """`MLFLOW_VERSION=2.9.2` in the spellings of make, shell, Docker and YAML, and `${MLFLOW_VERSION:-2.9.2}`."""
     for found in _ASSIGNED.finditer(text):
@@ -90,8 +116,8 @@ def variables_in(text: str, what: str = "variable") -> Iterator[Pin]:
 
 
 def anything_in(text: str, *, conda: bool = False) -> list[Pin]:
-    """All three kinds, without doubles, in order of place."""
-    found = [*requirements_in(text, conda=conda), *images_in(text), *variables_in(text)]
+    """All kinds, without doubles, in order of place."""
+    found = [*requirements_in(text, conda=conda), *images_in(text), *variables_in(text), *helm_sets_in(text)]
     return without_overlaps(found)
 
 

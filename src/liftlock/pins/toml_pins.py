@@ -15,7 +15,7 @@ from liftlock.pins.toml_scan import Path, Text
 _HEAD = re.compile(
     rf"\s*{tokens.PACKAGE}\s*(?:\[[^\]]*\])?\s*\(?\s*(?P<pin>[=~!<>][^;)]*?)\s*\)?\s*(?:;|$)", re.IGNORECASE
 )
-_TABLE = re.compile(r"(?:^|-)(?:dependencies|packages|overrides|requires)$")
+_TABLE = re.compile(r"(?:^|-)(?:dependencies|packages|overrides|requires|sources)$")
 
 
 def requirement_strings(texts: list[Text], what: str = "requirement") -> Iterator[Pin]:
@@ -43,15 +43,24 @@ def requirement(text: str, start: int, what: str, scope: str) -> Pin | None:
     if not parsed.specifier or (found := _HEAD.match(text)) is None:
         return None
     place = start + found.start("pin")
-    marker = f" {parsed.marker}" if parsed.marker else ""
-    return Pin(place, place + len(found["pin"]), found["pin"], package, Syntax.PEP440, what, scope + marker)
+    marker = str(parsed.marker or "")
+    scope = f"{scope} {marker}" if marker else scope
+    return Pin(place, place + len(found["pin"]), found["pin"], package, Syntax.PEP440, what, scope, marker)
 
 
-def dependency_tables(texts: list[Text], syntax: Syntax) -> Iterator[Pin]:
-    """`mlflow = "^2.9"` and `mlflow = { version = "^2.9" }` (also several of them) in a table of dependencies."""
+def dependency_tables(
+    texts: list[Text], syntax: Syntax, tables: frozenset[str] = frozenset()
+) -> Iterator[Pin]:  # fmt: skip
+    """`mlflow = "^2.9"` and `mlflow = { version = "^2.9" }` (also several of them) in a table of dependencies.
+
+    `tables` are names of further such tables.
+    """
     for each in texts:
         place = next((i for i, key in enumerate(each.path) if _is_package(key)), None)
-        if not place or isinstance(each.path[-1], int) or not _TABLE.search(str(each.path[place - 1])):
+        if not place or isinstance(each.path[-1], int):
+            continue
+        table = str(each.path[place - 1])
+        if table not in tables and not _TABLE.search(table):
             continue
         rest = [key for key in each.path[place + 1 :] if not isinstance(key, int)]
         if rest in ([], ["version"]) and each.text.strip() not in ("", "*"):
@@ -62,6 +71,14 @@ def dependency_tables(texts: list[Text], syntax: Syntax) -> Iterator[Pin]:
             )  # fmt: skip
         elif rest in (["tag"], ["rev"]) and tokens.is_tag(each.text):
             yield Pin(each.start, each.end, each.text, "mlflow", Syntax.VERSION, "git revision", _joined(each.path))
+
+
+def tool_texts(texts: list[Text]) -> Iterator[Pin]:
+    """Scripts and whole files inside strings of `[tool]`: tasks of hatch, poe and pdm, tox's `legacy_tox_ini`."""
+    for each in texts:
+        if each.path[:1] == ("tool",) and "mlflow" in each.text.lower():
+            for pin in tokens.anything_in(tokens.without_comments(each.text)):
+                yield _moved(pin, each.start, "")
 
 
 def _is_package(key: str | int) -> bool:

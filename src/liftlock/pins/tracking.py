@@ -1,7 +1,8 @@
 """Release tracking: `config/mlflow_release.yaml` read and checked, and updated where it stands, comments and all.
 
 Keys: `current_version`, `container_image`, `last_verified` (ISO date), `safety_cves`, `release_notes_url`,
-`upgrade_status` (blocked, monitoring, queued, shipped), `mitigations`, `verification_checklist`. Others are kept.
+`upgrade_status` (blocked, monitoring, queued, shipped), `mitigations`, `verification_checklist`; `owners` (role to
+name), `watched` (versions to wait for), `freeze` (why nothing may change now). Others are kept.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import datetime
 import enum
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
@@ -23,13 +25,16 @@ from liftlock.pins.yaml_scan import documents
 
 _CVE = re.compile(r"(?:CVE-\d{4}-\d{4,}|GHSA(?:-[0-9a-z]{4}){3}|PYSEC-\d{4}-\d+)", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/+@-]*(?::[A-Za-z0-9/][A-Za-z0-9._/@:+-]*)*")
-_LISTS = ("safety_cves", "mitigations", "verification_checklist")
-_TEXTS = ("current_version", "container_image", "last_verified", "release_notes_url", "upgrade_status")
+_LISTS = ("safety_cves", "mitigations", "verification_checklist", "watched")
+_TEXTS = ("current_version", "container_image", "last_verified", "release_notes_url", "upgrade_status", "freeze")
 _ROW = re.compile(
     rf"^(?P<head>[ \t]*\|[ \t]*[*_`]*{tokens.PACKAGE}[*_`]*[ \t]*\|[^|\r\n]*)"
     r"\|(?P<cves>[^|\r\n]*)\|(?P<status>[^|\r\n]*)\|",
     re.IGNORECASE | re.MULTILINE,
 )
+
+
+_Written = str | tuple[str, ...] | dict[str, str]
 
 
 class UpgradeStatus(enum.StrEnum):
@@ -53,11 +58,17 @@ class Tracking:
     upgrade_status: UpgradeStatus | None = None
     mitigations: tuple[str, ...] = ()
     verification_checklist: tuple[str, ...] = ()
+    owners: Mapping[str, str] = field(default_factory=dict)
+    watched: tuple[str, ...] = ()
+    freeze: str = ""
 
 
 @dataclass(frozen=True)
 class Update:
-    """What to write; None leaves a value as it is. `status` is the text of SECURITY.md's row."""
+    """What to write; None leaves a value as it is, and a role that is not named keeps its owner.
+
+    `status` is the text of SECURITY.md's row.
+    """
 
     container_image: str | None = None
     last_verified: str | None = None
@@ -65,6 +76,11 @@ class Update:
     release_notes_url: str | None = None
     upgrade_status: UpgradeStatus | None = None
     status: str | None = None
+    mitigations: tuple[str, ...] | None = None
+    verification_checklist: tuple[str, ...] | None = None
+    owners: Mapping[str, str] | None = None
+    watched: tuple[str, ...] | None = None
+    freeze: str | None = None
 
 
 def read(document: Document) -> Tracking:
@@ -83,10 +99,13 @@ def read(document: Document) -> Tracking:
             values[name] = "" if _is_empty(node) else node.value
             if reason := _wrong(name, values[name]):
                 raise BadFile(document.path, line, reason)
-    for number, cve in enumerate(values.get("safety_cves", ())):
-        if not _CVE.fullmatch(cve):
-            node = _entries(document)["safety_cves"][1].value[number]
-            raise BadFile(document.path, document.line(node.start_mark.index), f"{cve!r} is no advisory's name")
+        elif name == "owners" and not _is_empty(node):
+            values[name] = _owners(document, node)
+    for name, what in (("safety_cves", "no advisory's name"), ("watched", "no version")):
+        for number, text in enumerate(values.get(name, ())):
+            if not (_CVE.fullmatch(text) if name == "safety_cves" else tokens.is_tag(text)):
+                node = _entries(document)[name][1].value[number]
+                raise BadFile(document.path, document.line(node.start_mark.index), f"{text!r} is {what}")
     status = values.pop("upgrade_status", "")
     return Tracking(**values, upgrade_status=UpgradeStatus(status) if status else None)
 
@@ -99,6 +118,8 @@ def updated(document: Document, update: Update) -> Document:
     for name, value in wanted.items():
         if name not in entries:
             missing.append(name)
+        elif isinstance(value, dict):
+            edits += _named(document.text, *entries[name], value)
         elif edit := _edit(document.text, *entries[name], value):
             edits.append(edit)
     result = document.edited(edits)
@@ -109,7 +130,9 @@ def updated(document: Document, update: Update) -> Document:
         result = result.with_text(result.text + gap + added)
     after = read(result)
     for name, value in wanted.items():
-        if (getattr(after, name) or "") != (value or "") and tuple(getattr(after, name)) != value:
+        now = getattr(after, name)
+        same = {**now, **value} == now if isinstance(value, dict) else (now or "") == (value or "")
+        if not same and (isinstance(value, dict) or tuple(now) != value):
             raise BadFile(document.path, 1, f"{name} could not be written without changing more than it")
     return result
 
@@ -132,13 +155,18 @@ def _cell(row: re.Match[str], group: str, text: str) -> Edit:
     return Edit(start, end, f" {' '.join(text.split()).replace('|', '/')} ")
 
 
-def _wanted(update: Update) -> dict[str, str | tuple[str, ...]]:
-    values = {
+def _wanted(update: Update) -> dict[str, _Written]:
+    values: dict[str, _Written | None] = {
         "container_image": update.container_image,
         "last_verified": update.last_verified,
         "safety_cves": update.safety_cves,
         "release_notes_url": update.release_notes_url,
         "upgrade_status": update.upgrade_status.value if update.upgrade_status else None,
+        "mitigations": update.mitigations,
+        "verification_checklist": update.verification_checklist,
+        "owners": dict(update.owners) if update.owners is not None else None,
+        "watched": update.watched,
+        "freeze": update.freeze,
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -152,6 +180,42 @@ def _entries(document: Document) -> dict[str, tuple[ScalarNode, Any]]:
     if len(roots) != 1 or not isinstance(roots[0], MappingNode):
         raise BadFile(document.path, 1, "not one mapping of keys to values")
     return {key.value: (key, value) for key, value in roots[0].value if isinstance(key, ScalarNode)}
+
+
+def _owners(document: Document, node: Any) -> dict[str, str]:
+    """Role to name. Raises BadFile."""
+    line = document.line(node.start_mark.index)
+    if not isinstance(node, MappingNode):
+        raise BadFile(document.path, line, "owners is not a mapping of roles to names")
+    for key, value in node.value:
+        if not isinstance(key, ScalarNode) or not isinstance(value, ScalarNode):
+            raise BadFile(document.path, document.line(key.start_mark.index), "an owner is one name")
+    return {key.value: "" if _is_empty(value) else value.value for key, value in node.value}
+
+
+def _named(text: str, key: ScalarNode, node: Any, owners: dict[str, str]) -> list[Edit]:
+    """Edits that give roles their owners: in place, new ones behind the last."""
+    if not isinstance(node, MappingNode) or not node.value:
+        start, end = node.start_mark.index, node.end_mark.index
+        return [_after_colon(text, key, _written(owners)) if start == end else Edit(start, end, _written(owners))]
+    known = {each.value: (each, value) for each, value in node.value}
+    edits = [
+        edit for role, name in owners.items() if role in known and (edit := _edit(text, *known[role], name)) is not None
+    ]
+    new = {role: name for role, name in owners.items() if role not in known}
+    role, name = node.value[-1]
+    last = (role if name.start_mark.index == name.end_mark.index else name).end_mark.index  # an empty one has no place
+    if node.flow_style:
+        edits += [Edit(last, last, "".join(f", {_written(role)}: {_written(name)}" for role, name in new.items()))]
+    elif new:
+        first = node.value[0][0].start_mark.index
+        indent = text[text.rfind("\n", 0, first) + 1 : first]
+        stop = text.find("\n", last)
+        at = len(text) if stop < 0 else stop + 1
+        newline = "\r\n" if "\r\n" in text else "\n"
+        lines = "".join(f"{indent}{_written(role)}: {_written(name)}{newline}" for role, name in new.items())
+        edits.append(Edit(at, at, lines if stop >= 0 else newline + lines.removesuffix(newline)))
+    return edits
 
 
 def _is_empty(node: Any) -> bool:
@@ -219,7 +283,9 @@ def _after_colon(text: str, key: ScalarNode, written: str) -> Edit:
     return Edit(colon + 1, colon + 1, f" {written}")
 
 
-def _written(value: str | tuple[str, ...]) -> str:
+def _written(value: _Written) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_written(role)}: {_written(name)}' for role, name in value.items())}}}"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_written, value))}]"
     return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)

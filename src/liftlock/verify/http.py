@@ -31,10 +31,14 @@ class Client:
         """GET a path below the server's URL: status and body."""
         return self._call("GET", path, parameters=parameters)
 
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, bytes]:
+        """Call an API endpoint, whatever it answers: status and body."""
+        parameters = {str(k): str(v) for k, v in (body or {}).items()} if method == "GET" else None
+        return self._call(method, path, parameters=parameters, body=None if method == "GET" else body or {})
+
     def json(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Call an API endpoint and return its JSON. A status other than 200 is a ServerError with the server's word."""
-        parameters = {str(k): str(v) for k, v in (body or {}).items()} if method == "GET" else None
-        status, raw = self._call(method, path, parameters=parameters, body=None if method == "GET" else body or {})
+        status, raw = self.ask(method, path, body)
         if status != 200:
             raise ServerError(f"{method} {path} answered {status}: {_word(raw)}")
         try:

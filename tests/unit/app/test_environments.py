@@ -18,10 +18,12 @@ from liftlock.app.workspace import Workspace
 from liftlock.engine.journal import Journal
 from liftlock.errors import Refused, UsageError
 from liftlock.evidence import bundle, proofs, signing
+from liftlock.model.codec import from_builtins, to_builtins
 from liftlock.model.evidence import CommandResult, DecisionKind, Predicate
 from liftlock.model.finding import Outcome
 from liftlock.model.journal import Kind
 from liftlock.model.release import Release
+from liftlock.model.watch import Watch
 from tests.support.deployment import Deployment
 from tests.support.evidence import needs_ssh_keygen, summary
 from tests.support.receivers import hook
@@ -176,6 +178,46 @@ def test_an_override_counts_once(prod: Workspace, tmp_path: Path, monkeypatch: p
         environments.enter(prod, TARGET)
 
 
+def watched(hours: float = 24, **changes: Any) -> Watch:
+    values: dict[str, Any] = {
+        "run": "r", "release": "3.17.2", "by": "me", "began_at": NOW, "until": NOW + timedelta(hours=hours),
+        "requests": 5000, "findings": (GOOD,), **changes,
+    }  # fmt: skip
+    return from_builtins(values, Watch)
+
+
+_WORSE = {"code": "LLW003", "title": "p95", "outcome": "fail", "message": "40 ms -> 80 ms"}
+
+
+@pytest.mark.parametrize(
+    ("watch", "said"),
+    [
+        (None, "nobody watched it"),
+        (watched(23), "watched for 23.0 of 24 hours"),
+        (watched(findings=(_WORSE,)), "it found something: p95: 40 ms -> 80 ms"),
+        (watched(findings=({**_WORSE, "outcome": "unknown"},)), "it found something: p95"),
+        (watched(breached_at=NOW), "it found something to act on"),
+        (watched(findings=({**_WORSE, "severity": "warning"},)), ""),
+        (watched(), ""),
+    ],
+)
+def test_the_watch_of_the_earlier_environment_is_asked_for_where_configured(
+    tmp_path: Path, watch: Watch | None, said: str
+) -> None:
+    workspace(tmp_path / "staging", "3.17.2")
+    journal = upgraded(tmp_path / "staging", GOOD)
+    if watch is not None:
+        journal.append("upgrade-0", Kind.NOTE, "watch", to_builtins(watched(1, findings=(_WORSE,))))
+        journal.append("upgrade-0", Kind.NOTE, "watch", to_builtins(watch))
+    after = '[[environments.after]]\nname = "staging"\nconfig = "../staging/liftlock.toml"\n'
+    asked = f'[environments]\nname = "prod"\n{after}'
+    prod = workspace(tmp_path / "prod", "2.9.2", asked + "watch_hours = 24\n")
+    problems = failed(prod)
+    assert set(problems) == ({"LLP006 staging: watch"} if said else set())
+    assert said in problems.get("LLP006 staging: watch", "")
+    assert failed(workspace(tmp_path / "other", "2.9.2", asked)) == {}, "nobody asked for it"
+
+
 def test_without_a_section_nothing_is_asked(tmp_path: Path) -> None:
     alone = workspace(tmp_path / "alone", "2.9.2")
     assert environments.gate(alone, TARGET) == () and environments.enter(alone, TARGET) == {}
@@ -242,7 +284,9 @@ def test_an_upgrade_stops_at_the_gate_and_tells_when_it_goes_past(tmp_path: Path
                 file.write('[environments]\nname = "prod"\n[[environments.after]]\nname = "staging"\n')
                 file.write('config = "../staging/liftlock.toml"\n')
                 file.write(f'[[notify.receivers]]\nkind = "webhook"\nurl = "{server.url()}"\n')
-                file.write(f'[[notify.receivers]]\nkind = "slack"\nurl = "http://127.0.0.1:{free_port()}/${{HOOK}}"\n')
+                file.write(
+                    f'[[notify.receivers]]\nkind = "apprise"\nurl = "json://127.0.0.1:{free_port()}/${{HOOK}}"\n'
+                )
             entries = len(deployment.journal().entries())
             refused = deployment.liftlock("upgrade", "--to", NEW, "--yes")
             assert refused.returncode == 3 and "the gate of prod is shut" in refused.stderr
@@ -261,7 +305,7 @@ def test_an_upgrade_stops_at_the_gate_and_tells_when_it_goes_past(tmp_path: Path
         assert f"MLflow {OLD} to {NEW}, strategy standard" in events["plan-ready"]
         assert f"from MLflow {NEW} to {OLD} is open since" in events["window-closing"]
         assert "past a shut gate: CVE" in server.bodies()[0]["text"]
-        assert done.stderr.count("receiver 2 (slack) was not told of") == 2
+        assert done.stderr.count("receiver 2 (apprise) was not told of") == 2
         assert word not in done.stdout + done.stderr
         state = deployment.journal().runs()[-1]
         begun = state.payload["phase"]

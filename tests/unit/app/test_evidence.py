@@ -20,14 +20,25 @@ from liftlock.model.codec import from_json
 from liftlock.model.evidence import Summary
 from tests.support.deployment import Deployment
 from tests.support.evidence import needs_ssh_keygen
+from tests.support.registry import NEW as REGISTRY_HAS
+from tests.support.registry import registry
 from tests.support.stub_release import NEW, NEW_HEAD, OLD
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "file-the-evidence.md"
-COMMANDS = [
-    shlex.split(line.removeprefix("$ liftlock "))
-    for block in re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    for line in block.splitlines()
-]
+
+
+def commands(text: str) -> list[list[str]]:
+    return [
+        shlex.split(line.removeprefix("$ liftlock "))
+        for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+    ]
+
+
+_SECTIONS = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)
+# What goes wrong comes after everything else here, because a bundle of what went well is looked at first.
+WRONG = next(commands(each) for each in _SECTIONS if "If it goes wrong" in each)
+COMMANDS = [words for words in commands(PAGE.read_text()) if words not in WRONG]
 BIN = Path(sys.executable).parent
 WITH_TOOLS = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 ADMIN, PASSPHRASE, HOOK = (f"canary-{what}-{uuid.uuid4().hex[:8]}" for what in ("admin", "passphrase", "hook"))
@@ -43,12 +54,15 @@ name = "says too much"
 command = ["python", "-c", "print('registered with {ADMIN}')"]
 expect_output = "registered"
 
+[watch]
+settle = 0.0
+
 [notify.owners]
 dri = "Jane"
 
 [[notify.receivers]]
-kind = "slack"
-url = "http://127.0.0.1:9/{HOOK}"
+kind = "apprise"
+url = "json://127.0.0.1:9/{HOOK}"
 events = ["window-closing"]
 """
 
@@ -85,15 +99,18 @@ def story(deployment: Deployment) -> Deployment:
     failed = deployment.liftlock("upgrade", "--to", NEW, "--yes", env={"STUB_MIGRATE": f"fail:{NEW_HEAD}"})
     assert failed.returncode == 4
     repository(deployment.directory)
-    assert len(COMMANDS) == 8
+    assert (len(COMMANDS), len(WRONG)) == (11, 3)
     said = {}
     for words in COMMANDS:
         words = [word.replace("3.17.2", NEW) for word in words]
+        if words[0] == "watch":
+            words[words.index("--for") + 1] = "1s"  # the page's minute and day
         if words[0] == "pin":
             words.append("--offline")  # the index is another test's
         # the catalogue knows no release that only tests have, and `watch` says so
-        said[" ".join(words[:2])] = ran(deployment, words, 1 if "watch" in words else 0)
+        said[" ".join(words[:2])] = ran(deployment, words, 1 if "watch" in words and "--baseline" not in words else 0)
     assert "2 passed" in said["evidence record"]
+    assert "/health" not in said["watch --for"] and "ok    LLW001  health" in said["watch --for"]
     text = said["evidence show"]
     assert "| tests (before) | pass |" in text and "| tests (after) | pass |" in text
     assert "upgrade status: shipped" in said["releases watch"] and f"knows no MLflow {NEW}" in said["releases watch"]
@@ -104,7 +121,7 @@ def story(deployment: Deployment) -> Deployment:
 def repository(directory: Path) -> None:
     """What a team keeps beside its deployment."""
     subprocess.run(["git", "init", "-q", directory], check=True)
-    (directory / ".gitignore").write_text("*\n!/config\n!/config/*\n!/requirements.txt\n!/SECURITY.md\n")
+    (directory / ".gitignore").write_text("*\n!/config\n!/config/*\n!/requirements.txt\n!/SECURITY.md\n!/Dockerfile\n")
     (directory / "config").mkdir()
     (directory / "config/mlflow_release.yaml").write_text(
         f"current_version: {OLD}\nverification_checklist:\n  - the server is healthy\n"
@@ -125,10 +142,11 @@ def test_the_bundle_holds_what_the_page_says(bundle: Path) -> None:
     there = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
     table = re.findall(r"`([a-z/.*-]+\.(?:json|jsonl|lock|xml|md|html))`", PAGE.read_text())
     assert len(table) > 12
-    for name in set(table) - {"advisories.json"}:  # the stub is in no table of advisories: said in the summary
+    # the stub is in no table of advisories, and no registry was asked: said in the summary
+    for name in set(table) - {"advisories.json", "images.json"}:
         assert any(Path(each).match(name) for each in there), name
     found = summary(bundle)
-    assert {each.what for each in found.missing} == {"advisories.json", "image digest"}
+    assert {each.what for each in found.missing} == {"advisories.json", "image of the server", "image digests"}
     assert (found.source, found.target, found.outcome) == (OLD, NEW, "done")
     assert found.write_hold_seconds is not None and found.ended_at is not None
     assert [each.name for each in found.packages] == ["mlflow"]
@@ -138,6 +156,8 @@ def test_the_bundle_holds_what_the_page_says(bundle: Path) -> None:
         for name in ("tests", "the server is healthy", "says too much", *ANSWERS)
         for when in ("before", "after")
     }
+    assert found.watch is not None and found.watch.run == found.run and found.watch.requests > 0
+    assert "too few requests" in next(each.message for each in found.watch.findings if each.code == "LLW003")
     said = {each.when: each.output for each in found.proofs if each.name == "GET /version"}
     assert said == {"before": OLD, "after": NEW}
     assert found.way_back == "open: liftlock rollback"
@@ -176,6 +196,19 @@ def test_another_machine_needs_nothing_but_the_bundle_and_the_key(
     assert changed.returncode == 1 and "plan.json was changed" in changed.stdout
 
 
+def test_images_that_files_name_have_their_digests_in_it(story: Deployment, tmp_path: Path) -> None:
+    with registry() as fake:
+        name = f"127.0.0.1:{fake.port}/team/mlflow:v3.17.2"
+        (story.directory / "Dockerfile").write_text(f"FROM {name}\n")
+        ran(story, ["evidence", "create", "--offline", "--registry", "--output", str(tmp_path / "made")])
+    (story.directory / "Dockerfile").unlink()
+    found = summary(tmp_path / "made")
+    assert [(each.image, each.file, each.digest) for each in found.images] == [(name, "Dockerfile", REGISTRY_HAS)]
+    assert "image digests" not in {each.what for each in found.missing}
+    assert REGISTRY_HAS in (tmp_path / "made/images.json").read_text()
+    assert REGISTRY_HAS in (tmp_path / "made/summary.md").read_text()
+
+
 def test_a_failed_upgrade_has_evidence_too(story: Deployment, tmp_path: Path) -> None:
     first = story.journal().runs()[0]
     ran(story, ["evidence", "create", first.id, "--offline", "--output", str(tmp_path / "failed")])
@@ -211,10 +244,15 @@ def test_what_is_refused(story: Deployment, tmp_path: Path) -> None:
     )
 
 
-def test_after_a_rollback_it_is_said(story: Deployment, tmp_path: Path) -> None:
-    ran(story, ["rollback", "--yes"])
-    ran(story, ["evidence", "create", "--offline", "--output", str(tmp_path / "back")])
-    found = summary(tmp_path / "back")
+def test_when_it_goes_wrong_everything_is_as_it_was_and_says_so(story: Deployment) -> None:
+    for words in WRONG:
+        words = [word.replace("2.9.2", OLD) for word in words]
+        ran(story, [*words, "--offline"] if words[0] == "pin" else words)
+    tracking = (story.directory / "config/mlflow_release.yaml").read_text()
+    assert f"current_version: {OLD}" in tracking and "upgrade_status: blocked" in tracking and "OPS-7" in tracking
+    assert "owners: {dri: ML Lead, backup: Platform Lead}" in tracking and story.version() == OLD
+    assert "is frozen: regression" in ran(story, ["pin", NEW, "--offline", "--yes"], 3)
+    found = summary(story.directory / "evidence/rolled-back")
     assert (found.outcome, found.way_back.split(":")[0]) == ("rolled-back", "taken")
     assert any(each.when == "after" for each in found.proofs)  # judged by when the upgrade ended, not its rollback
 
@@ -241,10 +279,12 @@ password = "admin"
 kind = "webhook"
 url = "https://hooks/test"
 header = "Bearer test"
-password = "${SMTP}"
+[[notify.receivers]]
+kind = "apprise"
+url = "${MAIL}"
 """
     hidden = redacted_text(text, tmp_path / "liftlock.toml")
     for word in ("u:test", "key:word", '"test"', "u:admin", "u:password", "sslpassword=user", "hooks", "Bearer"):
         assert word not in hidden, word
-    for word in ('KEPT = "plain"', '"${TOKEN}"', '"${SMTP}"', 'username = "admin"', "@h/db"):
+    for word in ('KEPT = "plain"', '"${TOKEN}"', '"${MAIL}"', 'username = "admin"', "@h/db"):
         assert word in hidden, word

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from liftlock import clock
 from liftlock.app.environments import decide, enter
-from liftlock.app.notify import announced, tell
+from liftlock.app.notify import announced, due, plan_ready, tell
 from liftlock.app.workspace import Workspace
 from liftlock.errors import NeedsPerson, PutBack, Refused, UsageError
 from liftlock.evidence import account
@@ -19,6 +22,7 @@ from liftlock.model.journal import Kind
 from liftlock.model.progress import Progress
 from liftlock.model.release import Release
 from liftlock.notify.message import Event
+from tests.support.plans import deployment, given
 from tests.support.receivers import Hook, hook
 from tests.support.servers import free_port
 
@@ -47,7 +51,7 @@ def test_each_hears_what_it_asked_for_and_what_failed_is_said(tmp_path: Path, mo
     with hook() as every, hook() as some:
         owners = '[notify]\ntimeout = 3.0\n[notify.owners]\ndri = "Jane"\n'
         more = receiver(every.url("/${HOOK_TOKEN}")) + receiver(some.url(), "put-back")
-        dead = receiver(f"http://127.0.0.1:{free_port()}/${{HOOK_TOKEN}}", kind="slack") + receiver("${NOT_SET}")
+        dead = receiver(f"json://127.0.0.1:{free_port()}/${{HOOK_TOKEN}}", kind="apprise") + receiver("${NOT_SET}")
         found = workspace(tmp_path, owners + more + dead)
         told = tell(found, Event.STARTED, f"it begins {word}", observer=said.append)
         tell(found, Event.PUT_BACK, "put back")
@@ -56,7 +60,7 @@ def test_each_hears_what_it_asked_for_and_what_failed_is_said(tmp_path: Path, mo
     assert every.bodies()[0]["owners"] == {"dri": "Jane"} and every.bodies()[0]["text"] == "it begins ***"
     assert [bool(each.problem) for each in told] == [True, False, True]
     assert "NOT_SET" in told[0].problem and word not in repr(told) + repr(said)
-    assert len(said) == 2 and "slack, owner" in said[1].work
+    assert len(said) == 2 and "apprise, owner" in said[1].work
 
 
 class Life:
@@ -123,6 +127,39 @@ def test_nobody_reached_changes_nothing_and_is_in_the_evidence(tmp_path: Path) -
     assert enter(found, Release(version="3.17.2"))["told"][0]["problem"]
 
 
+def test_a_plan_is_told_once_for_the_same_way_and_again_when_nobody_was_reached(tmp_path: Path) -> None:
+    made = given(deployment({})).plan
+    with hook() as server:
+        found = workspace(tmp_path, receiver(server.url(), "plan-ready"))
+        for each in (made, msgspec.structs.replace(made, id="plan-1"), msgspec.structs.replace(made, id="plan-2")):
+            plan_ready(found, each)
+        plan_ready(found, msgspec.structs.replace(made, deployment_digest="other"))
+        assert events(server) == ["plan-ready", "plan-ready"]
+        assert f"{made.id} is ready" in server.bodies()[0]["text"]
+    other = tmp_path / "other"
+    other.mkdir()
+    found = workspace(other, receiver(f"http://127.0.0.1:{free_port()}/x", "plan-ready"))
+    assert all(each.problem for _ in range(2) for each in plan_ready(found, made)) and plan_ready(found, made)
+
+
+def test_a_way_back_that_has_been_open_long_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hook() as server:
+        found = workspace(tmp_path, f"[notify]\nwindow_hours = 72\n{receiver(server.url())}")
+        found.state.mkdir(exist_ok=True)
+        found.journal.append("r", Kind.RUN_STARTED, "", {"kind": "upgrade", "from": "2.9.2", "to": "3.17.2"})
+        found.journal.append("r", Kind.RUN_ENDED, "", {"outcome": "done"})
+        ended = found.journal.run("r").ended_at
+        assert ended is not None
+        for hours in (71, 73, 74):
+            monkeypatch.setattr(clock, "now", lambda hours=hours: ended + timedelta(hours=hours))
+            due(found)
+        assert events(server) == ["window-closing"]
+        assert "from MLflow 3.17.2 to 2.9.2 is open since" in server.bodies()[0]["text"]
+        found.journal.append("r", Kind.RUN_ENDED, "", {"outcome": "finalized"})
+        assert due(found) == ()
+    assert due(workspace(tmp_path, receiver(server.url()))) == (), "nobody asked to be reminded"
+
+
 def test_a_freeze_and_an_override_are_told(tmp_path: Path) -> None:
     with hook() as server:
         found = workspace(tmp_path, receiver(server.url()))
@@ -138,9 +175,8 @@ def test_a_freeze_and_an_override_are_told(tmp_path: Path) -> None:
     ("section", "word"),
     [
         ('[[notify.receivers]]\nkind = "pigeon"\n', "pigeon"),
-        ('[[notify.receivers]]\nkind = "slack"\nevents = ["tea"]\n', "tea"),
-        ('[[notify.receivers]]\nkind = "email"\ntls = "some"\n', "'some'"),
-        ('[[notify.receivers]]\nkind = "slack"\nhook = "x"\n', "hook"),
+        ('[[notify.receivers]]\nkind = "apprise"\nevents = ["tea"]\n', "tea"),
+        ('[[notify.receivers]]\nkind = "apprise"\nhook = "x"\n', "hook"),
         ("[notify]\nreceiver = 1\n", "receiver"),
     ],
 )

@@ -34,6 +34,18 @@ def test_the_log_entry_says_who_what_and_how_long() -> None:
     assert "not ended" in document.markdown(summary(ended_at=None))
 
 
+def test_the_watch_is_told_or_said_to_be_missing() -> None:
+    assert "It was not watched." in document.markdown(summary())
+    watch = {
+        "run": "upgrade-1", "release": "3.17.2", "by": "jane", "began_at": "2026-01-02T03:05:00Z", "requests": 4711,
+        "until": "2026-01-03T03:05:00Z", "rolled_back": "rollback-1",
+        "findings": [{"code": "LLW003", "title": "p95", "outcome": "fail", "message": "40 ms -> 80 ms (+100%)"}],
+    }  # fmt: skip
+    text = document.markdown(summary(watch=watch))
+    assert "4711 requests from 2026-01-02 03:05 to 2026-01-03 03:05 UTC; rolled back: rollback-1. 1 failed." in text
+    assert "| LLW003 | p95 | fail | 40 ms -> 80 ms (+100%) |" in text.replace("\\", "")
+
+
 def test_text_from_outside_stays_text() -> None:
     hostile = summary(operator="<script>x</script>\n# not a heading", verification=(FINDING,), deployment="a|b<i>")
     text = document.markdown(hostile)

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from liftlock.cli.pin import command
 from liftlock.errors import LiftlockError
-from tests.support.pins_tree import BY_PATH, NEW, SAMPLES, contents, write
+from tests.support.pins_tree import BY_PATH, NEW, OLD, SAMPLES, contents, write
 
 
 def pin(*words: str | Path) -> Result:
@@ -127,6 +127,34 @@ def test_the_tracking_file_takes_every_option_of_the_script_it_replaces(tmp_path
     assert "| `mlflow`  | 3.17.2 | CVE-2026-10001 | watched |" in (tmp_path / "SECURITY.md").read_text()
     pin("--undo", tmp_path)
     assert contents(tmp_path) == before
+
+
+def test_a_freeze_keeps_every_later_version_out_until_it_is_thawed(tmp_path: Path) -> None:
+    write(tmp_path, (BY_PATH["config/mlflow_release.yaml"], BY_PATH["Dockerfile"]))
+    words: list[str | Path] = [OLD, tmp_path, "--offline", "--yes", "--owner", "dri=Jane Doe", "--owner", "backup=Joe"]
+    words += ["--freeze", "rolled back, see OPS-7", "--mitigation", "read only", "--checklist", "curl /health"]
+    assert pin(*words, "--watched", NEW).return_value == 0
+    text = (tmp_path / "config/mlflow_release.yaml").read_text()
+    for line in ("owners: {dri: Jane Doe, backup: Joe}", "mitigations: [read only]", f"watched: [{NEW}]",
+                 'freeze: "rolled back, see OPS-7"', "verification_checklist: [curl /health]"):  # fmt: skip
+        assert line in text
+    before = contents(tmp_path)
+    with pytest.raises(LiftlockError, match=r"mlflow_release\.yaml is frozen: rolled back, see OPS-7") as caught:
+        pin(NEW, tmp_path, "--offline", "--yes", "--drop-digests")
+    assert caught.value.exit_status == 3 and "--thaw" in caught.value.hint and contents(tmp_path) == before
+    assert pin(NEW, tmp_path, "--offline", "--diff").return_value == 0, "looking is free"
+    assert pin(OLD, tmp_path, "--offline", "--check").return_value == 0
+    assert pin(NEW, tmp_path, "--offline", "--yes", "--thaw").return_value == 0
+    assert f'current_version: "{NEW}"' in (tmp_path / "config/mlflow_release.yaml").read_text()
+    for bad in (
+        ["--freeze", "x", "--thaw"],
+        ["--owner", "Jane"],
+        ["--freeze", " "],
+        ["--mitigation", "a", "--no-mitigation"],
+    ):
+        with pytest.raises(LiftlockError) as usage:
+            pin(NEW, tmp_path, "--offline", *bad)
+        assert usage.value.exit_status == 2
 
 
 def test_a_tracking_file_that_is_wrong_or_missing_changes_nothing(tmp_path: Path) -> None:

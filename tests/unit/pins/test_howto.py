@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from liftlock.cli.pin import command
+from liftlock.cli.main import cli
 from tests.support.pins_tree import BY_PATH, contents, write
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "bump-a-repository.md"
 COMMANDS = [
-    shlex.split(line.removeprefix("$ liftlock pin "))
+    shlex.split(line.removeprefix("$ liftlock "))
     for block in re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
     for line in block.splitlines()
 ]
@@ -40,25 +41,43 @@ def half_updated(root: Path) -> None:
     (root / "deployment/mlflow/Dockerfile").write_text(f"FROM ghcr.io/mlflow/mlflow:v3.6.0@sha256:{digest}\n")
 
 
-@pytest.mark.parametrize("story", [forgotten, half_updated])
-def test_the_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, story: object) -> None:
+@pytest.mark.parametrize(
+    ("story", "index"),
+    [
+        (forgotten, False), (half_updated, False),
+        # with the real package index: does the version exist, hashes, and do the other pins allow it
+        pytest.param(forgotten, True, marks=pytest.mark.soak), pytest.param(half_updated, True, marks=pytest.mark.soak),
+    ],
+)  # fmt: skip
+def test_the_page_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, story: Callable[[Path], None], index: bool
+) -> None:
     write(tmp_path, ())
-    assert callable(story)
     story(tmp_path)
+    # the code of the first story: what its authors searched for by name, and one call that really is gone
+    (tmp_path / "train.py").write_text("import mlflow\nbaseline_model = 1\nmlflow.MlflowClient().list_experiments()\n")
     before = contents(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert len(COMMANDS) == 6
+    assert [words[0] for words in COMMANDS] == ["pin", "pin", "scan", "pin", "pin", "pin", "pin"]
     digest = next(words for words in COMMANDS if "--image-digest" in words)[-2:]
-    statuses = []
+    statuses = {}
     for words in COMMANDS:
-        if words != ["--undo"]:
-            # the index is another test's; a story with a digest needs it from the start
-            words = [*(word for word in words if word != "--support"), "--offline", *digest]
-        result = CliRunner().invoke(command, words, standalone_mode=False)
+        shown = shlex.join(words)
+        if words[0] == "pin" and words != ["pin", "--undo"]:
+            # a story with a digest needs it from the start
+            words = [*words, *digest] if index else [*(w for w in words if w != "--support"), "--offline", *digest]
+        result = CliRunner().invoke(cli, words, standalone_mode=False)
         assert result.exception is None, (words, result.exception)
-        statuses.append(result.return_value)
+        statuses[shown] = result.return_value
+        if words[0] == "scan":
+            assert "train.py:3" in result.stdout and "baseline_model" not in result.stdout
+        if "--support" in words:
+            assert "resolves: requirements.txt" in result.stdout
         if "--check" in words:
             assert not any(b"2.9" in data or b"3.6" in data or b"2.8" in data for data in contents(tmp_path).values()
                            if b"open since 2.9.2" not in data), contents(tmp_path)  # fmt: skip
-    assert set(statuses) <= {0, 1} and statuses[-1] == 0
+    assert set(statuses.values()) <= {0, 1} and statuses["pin --undo"] == 0
+    # the status in SECURITY.md's row says since when it is open: that is told, and a person decides
+    assert statuses["pin 3.17.2 --check --old 2.9.2"] == (1 if story is half_updated else 0)
+    assert statuses["scan --from 2.9.2 --to 3.17.2"] == 1
     assert contents(tmp_path) == before

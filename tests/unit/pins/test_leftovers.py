@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from packaging.version import Version
 
 from liftlock.pins.document import Document
 from liftlock.pins.leftovers import Kind, leftovers
 from liftlock.pins.model import Target
+from liftlock.pins.proposal import propose
+from liftlock.pins.survey import survey
+from liftlock.pins.tree import Tree
+from tests.support.pins_tree import write
 
 TARGET = Target(Version("3.17.2"))
 
@@ -60,3 +66,21 @@ def test_comments_and_documentation_are_told_apart() -> None:
 def test_a_part_of_another_number_is_no_version() -> None:
     assert found("x.txt", "mlflow 12.9.2 2.9.20 2.9.2.1 1.2.9.2 a2.8\n") == []
     assert found("x.txt", "mlflow v2.9.2, or 2.8.\n") == [(1, "2.9.2", Kind.DOCS)]
+
+
+def test_a_distribution_by_its_file_is_left_over_wherever_it_stands() -> None:
+    assert found("requirements.txt", "./vendor/mlflow-2.7.1-py3-none-any.whl\n") == [(1, "2.7.1", Kind.PLACE)]
+    assert found("get.sh", "curl https://x.org/mlflow_skinny-2.7.1.tar.gz\n") == [(1, "2.7.1", Kind.PLACE)]
+    assert found("x.sh", "mlflow-3.17.2-py3-none-any.whl\n") == []
+
+
+def test_a_line_for_older_pythons_is_told_and_is_no_alarm(tmp_path: Path) -> None:
+    write(tmp_path, ())
+    (tmp_path / "requirements.txt").write_text(
+        "mlflow==2.9.2; python_version >= '3.10'\nmlflow==2.1.1; python_version < '3.9'\n"
+    )
+    tree = Tree.open(tmp_path)
+    target = Target(Version("3.17.2"), python=">=3.10")
+    made = propose(tree, survey(tree), target, docs=False, tools=None)
+    assert [(each.line, each.version, each.kind) for each in made.leftovers] == [(2, "2.1.1", Kind.OLDER)]
+    assert made.complete and made.changes[0].after.text.count("3.17.2") == 1

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import json
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,60 +13,17 @@ from click.testing import CliRunner
 
 from liftlock.cli.pin import command
 from liftlock.errors import LiftlockError
+from liftlock.model.secret import redact
 from liftlock.pins.model import BadFile
 from liftlock.pins.registry import Reference, RegistryUnknown, digest
 from tests.support.pins_tree import contents, write
-from tests.support.receivers import serving
+from tests.support.registry import NEW, OLD, Fake, registry
 from tests.support.servers import free_port
-
-INDEX = b'{"schemaVersion": 2, "manifests": []}'
-NEW = f"sha256:{hashlib.sha256(INDEX).hexdigest()}"
-OLD = f"sha256:{'a' * 64}"
-
-
-@dataclass
-class Fake:
-    """`token` None: everybody may look at once. `tags` are those of team/mlflow."""
-
-    port: int = 0
-    tags: tuple[str, ...] = ("v3.17.2",)
-    token: str | None = "t"
-    said: str = NEW
-    status: int = 200
-    scopes: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
 def fake() -> Iterator[Fake]:
-    made = Fake()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path.startswith("/token"):
-                made.scopes.append(self.path)
-                return self.answer(200, json.dumps({"token": made.token}).encode())
-            if made.token and self.headers.get("Authorization") != f"Bearer {made.token}":
-                realm = f'Bearer realm="http://127.0.0.1:{made.port}/token",service="s"'
-                return self.answer(401, b"{}", {"WWW-Authenticate": realm})
-            name, _, tag = self.path.removeprefix("/v2/").rpartition("/manifests/")
-            if name != "team/mlflow" or tag not in made.tags:
-                return self.answer(404, b"{}")
-            assert "image.index" in self.headers["Accept"]
-            return self.answer(made.status, INDEX, {"Docker-Content-Digest": made.said})
-
-        def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.port = server.server_address[1]
-    with serving(server):
+    with registry() as made:
         yield made
 
 
@@ -97,12 +53,58 @@ def test_what_cannot_be_told_is_refused(fake: Fake) -> None:
         digest(dead, timeout=2)
 
 
+LOGIN = "Basic " + base64.b64encode(b"robot:a-long-password").decode()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No login of whoever runs the tests."""
+    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".docker").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("basic", [True, False])
+def test_a_private_registry_is_asked_with_the_login_of_docker(fake: Fake, home: Path, basic: bool) -> None:
+    fake.login, fake.basic = LOGIN, basic
+    with pytest.raises(RegistryUnknown) as caught:
+        digest(reference(fake))
+    assert "docker login" in caught.value.hint
+    auths = {f"127.0.0.1:{fake.port}": {"auth": LOGIN.removeprefix("Basic ")}, "other": {"auth": "eDp5"}}
+    (home / ".docker/config.json").write_text(json.dumps({"auths": auths}))
+    assert digest(reference(fake)) == NEW
+    assert redact("a-long-password") == "***"
+    (home / ".docker/config.json").write_text("{")
+    with pytest.raises(LiftlockError, match=r"config\.json cannot be read"):
+        digest(reference(fake))
+
+
+def test_podmans_file_and_a_credential_helper(fake: Fake, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.login, fake.basic = LOGIN, True
+    helper = home / "bin" / "docker-credential-vault"
+    helper.parent.mkdir()
+    said = '{"Username": "robot", "Secret": "a-long-password"}'
+    helper.write_text(f"#!/bin/sh\n[ \"$1 $(cat)\" = 'get 127.0.0.1:{fake.port}' ] && echo '{said}'\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{helper.parent}:{os.environ['PATH']}")
+    (home / "auth.json").write_text(json.dumps({"credHelpers": {f"127.0.0.1:{fake.port}": "vault"}}))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(home / "auth.json"))
+    assert digest(reference(fake)) == NEW
+    (home / "auth.json").write_text(json.dumps({"credsStore": "../../etc/passwd"}))
+    with pytest.raises(RegistryUnknown):
+        digest(reference(fake))
+
+
 @pytest.mark.parametrize(
     ("image", "url"),
     [
         ("ghcr.io/mlflow/mlflow:v3.17.2", "https://ghcr.io/v2/mlflow/mlflow/manifests/v3.17.2"),
         ("host:5000/mlflow:3", "https://host:5000/v2/mlflow/manifests/3"),
         ("localhost:5000/a/mlflow:3@sha256:x", "http://localhost:5000/v2/a/mlflow/manifests/3"),
+        ("docker.io/bitnami/mlflow:3", "https://registry-1.docker.io/v2/bitnami/mlflow/manifests/3"),
+        ("docker.io/mlflow:3", "https://registry-1.docker.io/v2/library/mlflow/manifests/3"),
         ("mlflow/mlflow:v3", None),
         ("mlflow:v3", None),
         ("ghcr.io/mlflow/mlflow", None),

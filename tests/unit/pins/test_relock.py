@@ -150,6 +150,7 @@ def test_a_newer_version_chosen_by_a_tool_is_no_success(repository: Repository, 
     fake.parent.mkdir()
     fake.write_text("#!/bin/sh\nsed -i s/2.9.2/3.18.0/ poetry.lock\n")
     fake.chmod(0o755)
+    repository.put("pyproject.toml", '[tool.poetry.dependencies]\nmlflow = ">=2.9,<3"\n')
     repository.put("poetry.lock", '[[package]]\nname = "mlflow"\nversion = "2.9.2"\n')
     path = os.environ["PATH"]
     os.environ["PATH"] = f"{fake.parent}:{path}"

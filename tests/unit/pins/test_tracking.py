@@ -23,6 +23,7 @@ mitigations: ["no models from strangers"]
 verification_checklist:
 - pytest tests/mlflow -q
 owners: {dri: ml-lead}
+ticket: OPS-1  # not ours
 """
 
 
@@ -42,6 +43,7 @@ def test_every_key_is_read() -> None:
         upgrade_status=UpgradeStatus.QUEUED,
         mitigations=("no models from strangers",),
         verification_checklist=("pytest tests/mlflow -q",),
+        owners={"dri": "ml-lead"},
     )
 
 
@@ -81,6 +83,41 @@ def test_a_list_in_any_style_becomes_the_new_one(before: str, cves: tuple[str, .
     assert tuple(value["safety_cves"] or ()) == cves and value["current_version"] == "3.6.0"
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_mitigations_checklist_owners_watched_and_freeze_are_written(newline: str) -> None:
+    update = Update(
+        mitigations=("no models from strangers", "a proxy: with login"), watched=("3.18.0",), freeze="end of quarter",
+        verification_checklist=("pytest tests/mlflow -q", "curl /health"), owners={"dri": "Jane Doe", "backup": "Joe"},
+    )  # fmt: skip
+    after = updated(document(TEXT.replace("\n", newline)), update)
+    assert after.text.replace(newline, "\n") == (
+        TEXT.replace('["no models from strangers"]', '[no models from strangers, "a proxy: with login"]')
+        .replace("- pytest tests/mlflow -q\n", "- pytest tests/mlflow -q\n- curl /health\n")
+        .replace("{dri: ml-lead}", "{dri: Jane Doe, backup: Joe}")
+        + "watched: [3.18.0]\nfreeze: end of quarter\n"
+    )
+    thawed = read(updated(after, Update(freeze="", mitigations=())))
+    assert (thawed.freeze, thawed.mitigations, thawed.watched) == ("", (), ("3.18.0",))
+    assert thawed.owners == {"dri": "Jane Doe", "backup": "Joe"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("owners:\n    dri: ml-lead  # since May\n", "owners:\n    dri: Jane  # since May\n    backup: Joe\n"),
+        ("owners:\n  dri: ml-lead", "owners:\n  dri: Jane\n  backup: Joe"),
+        ("owners:\n", "owners: {dri: Jane, backup: Joe}\n"),
+        ("owners: {}\n", "owners: {dri: Jane, backup: Joe}\n"),
+        ("owners: {'dri': 'x', security: S}\n", "owners: {'dri': 'Jane', security: S, backup: Joe}\n"),
+        ("", "owners: {dri: Jane, backup: Joe}\n"),
+        ("owners:\n  dri:\n", "owners:\n  dri: Jane\n  backup: Joe\n"),
+    ],
+)
+def test_owners_in_any_style_keep_what_was_not_named(before: str, after: str) -> None:
+    found = updated(document(f"current_version: 3.6.0\n{before}"), Update(owners={"dri": "Jane", "backup": "Joe"}))
+    assert found.text == f"current_version: 3.6.0\n{after}"
+
+
 @pytest.mark.parametrize("text", ['it\'s: #1 "quoted"', "x: y", "- a", "true", "", "é ✅", "a\\b"])
 def test_texts_that_yaml_would_misread_are_quoted(text: str) -> None:
     after = updated(document("container_image: 'a'\n"), Update(container_image=text))
@@ -96,6 +133,9 @@ def test_texts_that_yaml_would_misread_are_quoted(text: str) -> None:
         (3, "safety_cves:\n- CVE-2024-37052\n- many\n"),
         (1, "safety_cves: CVE-2024-37052\n"),
         (1, "release_notes_url: see wiki\n"),
+        (1, "owners: Jane\n"),
+        (2, "owners:\n  dri: [Jane, Joe]\n"),
+        (2, "watched:\n- newest\n"),
         (1, "- a\n"),
         (2, "a: [\n"),
     ],

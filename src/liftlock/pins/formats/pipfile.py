@@ -9,6 +9,9 @@ from liftlock.pins.model import Pin, Syntax
 from liftlock.pins.toml_pins import dependency_tables
 from liftlock.pins.toml_scan import strings
 
+# Every other table is a category of packages, whatever its name.
+_OTHER = frozenset({"source", "requires", "scripts", "pipenv"})
+
 
 class Pipfile:
     """`Pipfile`, whose categories are tables such as `packages` and `dev-packages`."""
@@ -23,4 +26,6 @@ class Pipfile:
 
     def find(self, text: str) -> list[Pin]:
         """`mlflow = "==2.9.2"` and `mlflow = {version = "==2.9.2", ...}`."""
-        return list(dependency_tables(strings(text), Syntax.PEP440))
+        texts = strings(text)
+        categories = frozenset(str(each.path[0]) for each in texts) - _OTHER
+        return list(dependency_tables(texts, Syntax.PEP440, categories))

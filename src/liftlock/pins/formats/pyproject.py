@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from liftlock.pins import tokens
 from liftlock.pins.formats.interface import Group
 from liftlock.pins.model import Pin, Syntax
-from liftlock.pins.toml_pins import dependency_tables, requirement_strings
+from liftlock.pins.toml_pins import dependency_tables, requirement_strings, tool_texts
 from liftlock.pins.toml_scan import strings
 
 
@@ -23,6 +23,7 @@ class Pyproject:
         return path.name in ("pyproject.toml", "pixi.toml")
 
     def find(self, text: str) -> list[Pin]:
-        """Every requirement in any list, and every dependency of a table, of MLflow and its parts."""
+        """Every requirement in any list, every dependency of a table, of MLflow and its parts; and inside scripts."""
         texts = strings(text)
-        return tokens.without_overlaps([*requirement_strings(texts), *dependency_tables(texts, Syntax.POETRY)])
+        found = [*requirement_strings(texts), *dependency_tables(texts, Syntax.POETRY), *tool_texts(texts)]
+        return tokens.without_overlaps(found)

@@ -79,7 +79,7 @@ def _line(text: str, start: int, line: str) -> Iterator[Pin]:
     bare = _COMMENT.sub(lambda found: " " * len(found[0]), line)
     head = _LINE.match(bare)
     if head is None:
-        for pin in tokens.requirements_in(bare) if bare.lstrip().startswith(("git+", "-e")) else ():
+        for pin in tokens.requirements_in(bare) if "://" in bare else ():
             yield Pin(pin.start + start, pin.end + start, pin.text, pin.package, pin.syntax, pin.what)
         return
     requirement = re.split(
@@ -102,14 +102,17 @@ def _line(text: str, start: int, line: str) -> Iterator[Pin]:
     if not parsed.specifier:
         return
     rest = bare[head.end() :]
-    specifier = re.match(r"\(?[ \t]*(?P<pin>[=~!<>][^;)\\\r\n]*?)[ \t]*(?=[;)\\\r\n]|--hash|$)", rest)
+    specifier = re.match(r"\(?[ \t]*(?P<pin>[=~!<>][^;)\\\r\n]*?)[ \t]*(?=[;)\\\r\n]|--hash|\s--\w|$)", rest)
     if specifier is None:
         raise CannotParse(
             text.count("\n", 0, start) + 1, f"the version in {requirement.strip()[:80]} has no clear place"
         )
     place = start + head.end() + specifier.start("pin")
-    scope = f"marker {parsed.marker}" if parsed.marker else "no marker"
-    yield Pin(place, place + len(specifier["pin"]), specifier["pin"], package, Syntax.PEP440, "requirement", scope)
+    marker = str(parsed.marker or "")
+    scope = f"marker {marker}" if marker else "no marker"
+    yield Pin(
+        place, place + len(specifier["pin"]), specifier["pin"], package, Syntax.PEP440, "requirement", scope, marker
+    )
     for hashes in _HASHES.finditer(bare):
         at = start + hashes.start()
-        yield Pin(at, at + len(hashes[0]), hashes[0], package, Syntax.HASHES, "hashes")
+        yield Pin(at, at + len(hashes[0]), hashes[0], package, Syntax.HASHES, "hashes", marker=marker)

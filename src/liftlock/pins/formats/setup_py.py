@@ -13,7 +13,7 @@ from liftlock.pins.toml_pins import requirement
 
 
 class SetupPy:
-    """`setup.py`, read by Python's own parser."""
+    """`setup.py` and `noxfile.py`, read by Python's own parser."""
 
     name = "setup.py"
     group = Group.PINS
@@ -21,7 +21,7 @@ class SetupPy:
     def recognises(self, path: PurePosixPath, head: str) -> bool:
         """By name."""
         del head
-        return path.name == "setup.py"
+        return path.name in ("setup.py", "noxfile.py")
 
     def find(self, text: str) -> list[Pin]:
         """Literals without escapes, wherever they stand; names are seen in assignments."""

@@ -13,7 +13,10 @@ from liftlock.pins.model import Pin, Syntax
 _VARIABLE = re.compile(rf'\bvariable\s+"(?:{tokens.VARIABLE})"\s*\{{', re.IGNORECASE)
 _DEFAULT = re.compile(rf'\bdefault\s*=\s*"(?P<version>{tokens.TAG})"')
 _HELM = re.compile(r'\bresource\s+"helm_release"\s+"[^"]*mlflow[^"]*"\s*\{', re.IGNORECASE)
-_SET = re.compile(rf'\bname\s*=\s*"(?:[\w-]+\.)*(?:image\.)?tag"\s*,?\s*value\s*=\s*"(?P<version>{tokens.TAG})"')
+_SET = re.compile(
+    rf'\bname\s*=\s*"(?:[\w-]+\.)*(?:image\.)?tag"\s*,?\s*value\s*=\s*"(?P<version>{tokens.TAG})"'
+    rf'|\btag\s*[=:]\s*"?(?P<plain>{tokens.TAG})(?!\w|\.\w)'
+)
 
 
 class Terraform:
@@ -43,7 +46,8 @@ def _inside(text: str, block: re.Pattern[str], value: re.Pattern[str], what: str
     for opening in block.finditer(text):
         end = _end(text, opening.end())
         for found in value.finditer(text, opening.end(), end):
-            yield Pin(*found.span("version"), found["version"], "mlflow", Syntax.VERSION, what)
+            group = found.lastgroup or "version"
+            yield Pin(*found.span(group), found[group], "mlflow", Syntax.VERSION, what)
 
 
 def _end(text: str, start: int) -> int:

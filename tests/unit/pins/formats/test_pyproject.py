@@ -31,3 +31,14 @@ def test_stars_and_other_tables_stay() -> None:
 def test_a_git_dependency_of_poetry_moves_its_tag() -> None:
     text = '[tool.poetry.dependencies]\nmlflow = {git = "https://github.com/mlflow/mlflow", tag = "v2.9.2"}\n'
     assert moved(Pyproject(), text) == text.replace("2.9.2", "3.17.2")
+
+
+def test_sources_scripts_and_files_inside_it_move() -> None:
+    text = (
+        '[project]\ndescription = "like mlflow==2.9.2"\n'
+        '[tool.uv.sources]\nmlflow = { git = "https://github.com/mlflow/mlflow", tag = "v2.9.2" }\n'
+        '[tool.hatch.envs.x.scripts]\nsetup = "pip install mlflow==2.9.2"\n'
+        '[tool.tox]\nlegacy_tox_ini = """\n[testenv]\ndeps = mlflow==2.9.2 # mlflow==2.0\n"""\n'
+    )
+    head, rest = text.split("[tool.uv")
+    assert moved(Pyproject(), text) == head + "[tool.uv" + rest.replace("2.9.2", "3.17.2")

@@ -63,3 +63,39 @@ def test_references_are_told_with_their_lines() -> None:
     assert [(each.line, each.path, each.constraint) for each in found] == [
         (2, "base.in", False), (3, "../c.txt", True), (4, "other.txt", True)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("mlflow<3\n", "mlflow<4\n"),  # nothing else in the file names a version, and yet it shuts it out
+        ("mlflow<=2.9.2\n", "mlflow<=3.17.2\n"),
+        ("mlflow!=2.9.1\n", "mlflow!=2.9.1\n"),
+        ('mlflow==2.9.2 --config-settings "x=y"\n', 'mlflow==3.17.2 --config-settings "x=y"\n'),
+        ("mlflow(==2.9.2)\n", "mlflow(==3.17.2)\n"),
+        (
+            "mlflow @ https://github.com/mlflow/mlflow/archive/refs/tags/v2.9.2.tar.gz\n",
+            "mlflow @ https://github.com/mlflow/mlflow/archive/refs/tags/v3.17.2.tar.gz\n",
+        ),
+        (
+            "https://github.com/mlflow/mlflow/archive/v2.9.2.zip ; python_version >= '3.10'\n",
+            "https://github.com/mlflow/mlflow/archive/v3.17.2.zip ; python_version >= '3.10'\n",
+        ),
+        # the digest belongs to one archive
+        ("mlflow @ https://github.com/mlflow/mlflow/archive/v2.9.2.zip#sha256=ab\n",) * 2,
+    ],
+)
+def test_ways_to_ask_for_it(before: str, after: str) -> None:
+    assert moved(Requirements(), before) == after
+
+
+def test_a_line_for_pythons_the_version_does_not_run_on_stays() -> None:
+    text = (
+        "mlflow==2.9.2 ; python_version >= '3.10'\nmlflow==2.1.1 ; python_version < '3.9'\n"
+        f"mlflow==2.8.0 ; python_version < '3.10' and sys_platform == 'win32' --hash=sha256:{A}\n"
+        "mlflow==2.7.0 ; python_version == '3.9.*'\nmlflow==2.9.2 ; sys_platform == 'linux'\n"
+    )
+    target = Target(Version("3.17.2"), python=">=3.10")
+    assert moved(Requirements(), text, target) == text.replace("2.9.2", "3.17.2")
+    unknown = Target(Version("3.17.2"), hashes={"mlflow": (f"sha256:{C}",)})
+    assert "2." not in moved(Requirements(), text, unknown), "without knowing better every line moves"
