@@ -27,7 +27,7 @@ class Log:
 
     def write(self, *lines: Line) -> None:
         for each in lines:
-            self._log.add(each)
+            self._log.add([each])
         asyncio.run(self._log.flush())
 
     def read(self, place: Place | None = None) -> tuple[list[int], LogReader]:

@@ -52,7 +52,7 @@ class Place:
         for each in range(number):
             at = int(self.now.timestamp() * 1000) - (number - each) * 10
             us = int(milliseconds * 1000) + each % 7 * 100
-            self._log.add(Line(at, "10.0.0.1", "POST", PATHS[each % 2], "mlflow", "3.4.0", True, status, us))
+            self._log.add([Line(at, "10.0.0.1", "POST", PATHS[each % 2], "mlflow", "3.4.0", True, status, us)])
         asyncio.run(self._log.flush())
 
     def upgraded(self) -> None:
