@@ -28,8 +28,8 @@ GOALS = {"sparse": (3.0, 300), "dense": (1.5, 300)}
 MLFLOW = "mlflow==2.9.2"
 _NAMES = r"list_experiments|list_run_infos|run_uuid|baseline_model|custom_metrics|higher_is_better"
 _SCAN = (
-    "import resource, sys; from liftlock.cli.main import main\n"
-    "try: main(sys.argv[1:])\n"
+    "import resource, sys; from liftlock.cli.main import process\n"
+    "try: process()\n"
     "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
 )
 

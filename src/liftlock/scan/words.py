@@ -231,6 +231,12 @@ class Words:
                 if self._history.key("rest", key).in_new}  # fmt: skip
         return frozenset(paths - kept)
 
+    @functools.cached_property
+    def _resources(self) -> frozenset[str]:
+        """The first parts of all endpoints behind `/mlflow/`: experiments, runs, ..."""
+        keys = self._judge.catalogue.coded("rest").events
+        return frozenset(found[1] for key in keys if (found := re.search(r"/mlflow/([a-z][a-z-]*)/", key)))
+
     def _endpoint(self, path: str) -> Judgement | None:
         """A whole path, `/api/2.0/mlflow/experiments/list`, without host and query."""
         keys = [key for pattern, key in self._templates if pattern.match(path)]
@@ -243,6 +249,8 @@ class Words:
             tail = rest.removeprefix("preview/").removeprefix("mlflow/")
             if not re.fullmatch(r"[a-z][a-z-]*/[a-z][a-z-]*", tail) or _FOREIGN.match(tail):
                 return None
+            if tail.partition("/")[0] not in self._resources:
+                return None  # a plugin's or another product's own
             if not rest.startswith("mlflow/") or not re.match(r"/(?:ajax-)?api/[23]\.0/", path):
                 return None
             return Judgement(

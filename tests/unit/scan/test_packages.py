@@ -35,7 +35,7 @@ LABELLED: dict[str, set[tuple[str, int, str]]] = {
     "fastapi-mlflow==0.8.0": set(),
     "h2o-mlflow-flavor==0.1.0": {("h2o_mlflow_flavor/__init__.py", 295, "LL203")},
     "hiplot-mlflow==0.1.0": set(),
-    "inspect-mlflow==0.9.0": set(),
+    "inspect-mlflow==0.9.0": {("inspect_mlflow/scout.py", 65, "LL203")},
     "kedro-mlflow==2.0.3": {("kedro_mlflow/config/kedro_mlflow_config.py", 143, "LL801")},
     "lit-mlflow==0.1.2": {("lit_mlflow/callback.py", 135, "LL807"), ("lit_mlflow/callback.py", 144, "LL202")},
     "mlflow-assistant==0.1.4": {
@@ -51,7 +51,9 @@ LABELLED: dict[str, set[tuple[str, int, str]]] = {
     "pycaret==3.3.2": {
         ("pycaret/loggers/mlflow_logger.py", 166, "LL807"), ("pycaret/loggers/mlflow_logger.py", 168, "LL203"),
     },
-    "pytorch-lightning==2.6.6": {("pytorch_lightning/loggers/mlflow.py", 153, "LL801")},
+    "pytorch-lightning==2.6.6": {
+        ("pytorch_lightning/loggers/mlflow.py", 153, "LL801"), ("pytorch_lightning/loggers/mlflow.py", 171, "LL801"),
+    },
 }  # fmt: skip
 
 

@@ -59,7 +59,7 @@ class Calls:
 
     def _ruled(self, node: ast.Call, name: str, path: str, scope: Scope) -> None:
         """The curated rules. `name` is the callee's own, whatever it is imported as."""
-        reading = Reading(scope)
+        reading = Reading(scope, self._infer)
         keywords = {each.arg: each.value for each in node.keywords if each.arg is not None}
         star = any(isinstance(each, ast.Starred) for each in node.args)
         whole = len(keywords) == len(node.keywords) and not star

@@ -116,6 +116,11 @@ class Inference:
             return [*elements, *self._results.place(node, scope, binding.index)]
         return found
 
+    def module(self, name: str, scope: Scope) -> Scope | None:
+        """The scope of the module of the tree that an import in `scope` names."""
+        found = self._index.find(name, scope.module)
+        return found.scope if found is not None else None
+
     def imported(self, path: str, scope: Scope) -> Values:
         """What an import binds: `mlflow.tracking:MlflowClient`, `mlflow`, `.clients:make`."""
         module, _, name = path.partition(":")

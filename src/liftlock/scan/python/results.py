@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,8 @@ from liftlock.scan.python.values import Foreign, Local, Many, Name, Object, Valu
 if TYPE_CHECKING:
     from liftlock.scan.python.infer import Inference
 
-_IMPORTERS = frozenset({
-    "import_module", "__import__", "importorskip", "LazyLoader", "lazy_import", "import_optional_dependency",
-})  # fmt: skip
+_IMPORTER = re.compile(r"import|lazy", re.IGNORECASE)  # import_module, LazyLoader, guard_import, ...
+_MODULE = re.compile(r"mlflow(?:\.[a-z_]\w*)*")
 _ELEMENTS = frozenset({"list", "sorted", "reversed", "tuple", "set", "iter", "cast", "filter"})
 _FIRST = frozenset({"next", "max", "min", "copy", "deepcopy"})
 
@@ -29,12 +29,9 @@ class Results:
     def call(self, node: ast.Call, scope: Scope) -> Iterable[Value]:
         """What a call gives: by the names of some builtins, or by what is called."""
         name = called(node)
-        if name in _IMPORTERS and node.args:
-            first = node.args[0]
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                path = first.value
-                if path == "mlflow" or path.startswith("mlflow."):
-                    return (Name(path),)
+        if node.args and isinstance(first := node.args[0], ast.Constant) and isinstance(first.value, str):
+            if _MODULE.fullmatch(first.value) and _IMPORTER.search(name):
+                return (Name(first.value),)
         if name == "getattr" and len(node.args) >= 2:
             second = node.args[1]
             if isinstance(second, ast.Constant) and isinstance(second.value, str):
