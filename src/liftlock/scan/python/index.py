@@ -41,6 +41,8 @@ class Index:
             return None
         first = name.partition(".")[0]
         for module in self._by_tail.get(name.rpartition(".")[2], ()):
+            if module is importer:
+                continue  # a file named after the package it uses
             if module.name == name:
                 return module
             if module.name.endswith(f".{name}") and first not in _OTHERS:

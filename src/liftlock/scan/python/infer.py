@@ -22,12 +22,15 @@ class Inference:
         self._kept: dict[tuple[int, int], Values] = {}
         self._keep: list[ast.AST] = []
         self._running: set[tuple[int, int]] = set()
+        self._bindings: dict[int, Values] = {}
         self._results = Results(self)
 
     def values(self, node: ast.expr | None, scope: Scope) -> Values:
         """Everything an expression may mean, as far as it is known; empty when nothing is."""
         if node is None or isinstance(node, ast.Constant):
             return ()
+        if isinstance(node, ast.Name):
+            return self.lookup(node.id, scope, node.lineno)
         key = (id(node), id(scope))
         if key in self._kept:
             return self._kept[key]
@@ -44,8 +47,6 @@ class Inference:
 
     def _values(self, node: ast.expr, scope: Scope) -> Iterable[Value]:
         match node:
-            case ast.Name():
-                return self.lookup(node.id, scope, node.lineno)
             case ast.Attribute():
                 return self._attribute(node, scope)
             case ast.Call():
@@ -75,12 +76,12 @@ class Inference:
         current: Scope | None = scope
         own = True
         while current is not None:
-            if name in current.bindings and (own or current.kind != "class"):
-                return tuple(
-                    value
-                    for binding in _reaching(current.bindings[name], line if own else 1 << 30)
-                    for value in self._bound(binding, current)
-                )
+            bindings = current.bindings.get(name)
+            if bindings is not None and (own or current.kind != "class"):
+                reaching = _reaching(bindings, line if own else 1 << 30)
+                if len(reaching) == 1:
+                    return self._meaning(reaching[0], current)
+                return tuple(dict.fromkeys(each for one in reaching for each in self._meaning(one, current)))
             own = False
             current = current.parent
         for path in scope.module.runs:
@@ -91,6 +92,14 @@ class Inference:
                     return found
         # Bound nowhere: by a star import, an earlier block of a document, or a notebook that runs this one.
         return (Name(_UNBOUND[name]),) if name in _UNBOUND else ()
+
+    def _meaning(self, binding: Binding, scope: Scope) -> Values:
+        """What a binding gives, worked out once; nothing while that is under way, which ends a cycle."""
+        known = self._bindings.get(id(binding))
+        if known is None:
+            self._bindings[id(binding)] = ()
+            self._bindings[id(binding)] = known = tuple(dict.fromkeys(self._bound(binding, scope)))
+        return known
 
     def _bound(self, binding: Binding, scope: Scope) -> Iterable[Value]:
         node = binding.node
@@ -200,6 +209,8 @@ class Inference:
                 return ()
             return many(found)
         if not isinstance(node, ast.Name | ast.Attribute):
+            return ()
+        if (node.id if isinstance(node, ast.Name) else node.attr) in ("Any", "object"):
             return ()
         return [made for value in self.values(node, scope) for made in instance(value)]
 
