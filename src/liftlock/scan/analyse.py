@@ -14,7 +14,7 @@ from liftlock.scan.python.infer import Inference
 from liftlock.scan.python.parse import parse
 from liftlock.scan.python.scopes import Module
 from liftlock.scan.python.uses import Uses
-from liftlock.scan.surfaces import Kind, docs, notebook, pins, ruled, yamls
+from liftlock.scan.surfaces import Kind, book_of, docs, pins, ruled, sources, yamls
 from liftlock.scan.text import Fragment, line_spans
 
 _SHELL = frozenset(
@@ -64,11 +64,8 @@ class Analyser:
         found = Analysis()
         whole = Fragment(text)
         match kind:
-            case Kind.PYTHON:
-                if module is not None and inference is not None:
-                    found.hits += Uses(module, text, inference, self._tools).run()
-            case Kind.NOTEBOOK:
-                self._notebook(text, module, inference, found)
+            case Kind.PYTHON | Kind.NOTEBOOK | Kind.SOURCE:
+                self._source(kind, text, module, inference, found)
             case Kind.SHELL:
                 self._shell(whole, found)
             case Kind.MAKEFILE:
@@ -120,8 +117,16 @@ class Analyser:
         module = Module("fragment.py", "fragment", False, tree)
         self._put(found, fragment, Uses(module, text, Inference(Index([module])), self._tools).run())
 
-    def _notebook(self, text: str, module: Module | None, inference: Inference | None, found: Analysis) -> None:
-        book = notebook.read(text)
+    def _source(
+        self, kind: Kind, text: str, module: Module | None, inference: Inference | None, found: Analysis
+    ) -> None:
+        book = book_of(module.path if module is not None else "", kind, text)
+        if book is None:
+            if module is not None and inference is not None:
+                found.hits += Uses(module, text, inference, self._tools).run()
+            elif kind is Kind.SOURCE:
+                self._strings(Fragment(text), found)
+            return
         if module is not None and inference is not None:
             self._put(found, book.python, Uses(module, book.python.text, inference, self._tools).run())
         for fragment in book.shell:
@@ -130,6 +135,22 @@ class Analyser:
             inner = Analysis()
             self._docs(fragment.text, inner)
             self._put(found, fragment, inner.hits)
+
+    def _strings(self, whole: Fragment, found: Analysis) -> None:
+        """What the strings of another language hold."""
+        for piece in sources.pieces(whole.text):
+            text = whole.text[piece.start : piece.end]
+            if piece.kind == "variable":
+                hit = shell.variable_hit(text, piece.start, piece.end, self._tools)
+                if hit is not None and hit.judgement.verdict is not Verdict.UNKNOWN:
+                    found.hits.append(hit)
+            elif piece.kind == "list":
+                words = [(word, piece.start + start, piece.start + end) for word, start, end in _json_words(text)]
+                self._words(whole, words, found)
+            elif re.match(r"\s*(?:\S+/)?mlflow\s", text):
+                self._shell(whole.part(piece.start, piece.end), found)
+            else:
+                self._put(found, whole, shell.endpoint_hits(text, piece.start, self._tools))
 
     # -- Shell and what holds shell -----------------------------------------------------------------------------------
 

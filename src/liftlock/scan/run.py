@@ -25,12 +25,11 @@ from liftlock.scan.python.parse import parse
 from liftlock.scan.python.scopes import Module
 from liftlock.scan.rules.registry import Rules, answered
 from liftlock.scan.suppress import ignored, matches
-from liftlock.scan.surfaces import Kind, kind_of, notebook
+from liftlock.scan.surfaces import Kind, book_of, kind_of
 from liftlock.scan.text import Lines
 from liftlock.scan.walk import Walk, mentions
 from liftlock.scan.words import Words
 
-_MAGIC_RUN = re.compile(r"^# MAGIC %run\s+[\"']?(?P<path>[^\s\"']+)", re.MULTILINE)
 _STEP = 2000
 
 
@@ -197,22 +196,22 @@ def _parse(document: Document, tree: _Tree) -> bool:
     """Parse what is Python; False when nothing of the file can be seen."""
     text = document.text
     runs: list[str] = []
-    if document.kind is Kind.NOTEBOOK:
-        try:
-            book = notebook.read(text)
-        except ValueError as error:
-            tree.skipped[document.path] = str(error)
-            return False
+    if document.kind not in (Kind.PYTHON, Kind.NOTEBOOK, Kind.SOURCE):
+        return True
+    try:
+        book = book_of(document.path, document.kind, text)
+    except ValueError as error:
+        tree.skipped[document.path] = str(error)
+        return False
+    if book is not None:
         text, runs = book.python.text, book.runs
-    elif document.kind is Kind.PYTHON:
-        runs = [found["path"] for found in _MAGIC_RUN.finditer(text)]
-    else:
+    elif document.kind is Kind.SOURCE:
         return True
     try:
         parsed, _, whole = parse(text)
     except SyntaxError as error:
         tree.skipped[document.path] = f"not understood from line {error.lineno} on"
-        return document.kind is Kind.NOTEBOOK
+        return document.kind is not Kind.PYTHON
     except RecursionError:
         tree.skipped[document.path] = "nested too deeply"
         return False

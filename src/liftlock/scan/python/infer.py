@@ -84,12 +84,9 @@ class Inference:
                 return tuple(dict.fromkeys(each for one in reaching for each in self._meaning(one, current)))
             own = False
             current = current.parent
-        for path in scope.module.runs:
-            other = self._index.modules.get(path)
-            if other is not None and other is not scope.module:
-                found = self.lookup(name, other.scope, 1 << 30)
-                if found:
-                    return found
+        for other in self._index.run_by(scope.module) if scope.module.runs else ():
+            if name in other.scope.bindings and (found := self.lookup(name, other.scope, 1 << 30)):
+                return found
         # Bound nowhere: by a star import, an earlier block of a document, or a notebook that runs this one.
         return (Name(_UNBOUND[name]),) if name in _UNBOUND else ()
 
