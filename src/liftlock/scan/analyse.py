@@ -124,6 +124,7 @@ class Analyser:
         if book is None:
             if module is not None and inference is not None:
                 found.hits += Uses(module, text, inference, self._tools).run()
+                self._declared(module, text, found)
             elif kind is Kind.SOURCE:
                 self._strings(Fragment(text), found)
             return
@@ -135,6 +136,14 @@ class Analyser:
             inner = Analysis()
             self._docs(fragment.text, inner)
             self._put(found, fragment, inner.hits)
+
+    def _declared(self, module: Module, text: str, found: Analysis) -> None:
+        """What a setup.py or a script of its own requires."""
+        if module.path.rpartition("/")[2] == "setup.py":
+            found.hits += [*pins.requirements(text, self._tools), *pins.pythons(text, self._tools, "project")]
+        elif "# /// script" in text and (inner := pins.script(text)) is not None:
+            self._put(found, inner, pins.requirements(inner.text, self._tools))
+            self._put(found, inner, pins.pythons(inner.text, self._tools, "project"))
 
     def _strings(self, whole: Fragment, found: Analysis) -> None:
         """What the strings of another language hold."""
@@ -159,6 +168,7 @@ class Analyser:
         commands = shell.split_words(fragment.text)
         self._put(found, fragment, shell.command_hits(commands, tools))
         self._put(found, fragment, self._variables(commands, expansions))
+        self._put(found, fragment, pins.installed(commands, self._tools))
         for start, end, reader in shell.heredocs(fragment.text):
             inner = fragment.part(start, end)
             program = (reader[0].value or "") if reader else ""
@@ -250,7 +260,7 @@ class Analyser:
         self._put(found, fragment, shell.command_hits([command], self._tools))
 
     def _yaml(self, whole: Fragment, found: Analysis) -> None:
-        found.hits += pins.pythons(whole.text, self._tools, "conda")
+        found.hits += pins.pythons(whole.text, self._tools, "yaml")
         found.hits += pins.requirements(whole.text, self._tools, conda=True)
         program = False
         for part in yamls.parts(whole.text):

@@ -86,6 +86,7 @@ def of_variable(name: str) -> Note | None:
 def of_endpoint(path: str) -> Note | None:
     """What is known of a path of the REST API, whatever the method and prefix."""
     plain = path.replace("/ajax-api/", "/api/")
+    plain += "/" if plain.endswith("/preview/mlflow") else ""
     return next(
         (
             Note(row)

@@ -244,6 +244,11 @@ class _Own:
         self._documents = documents
         self._kept: dict[str, bool] = {}
         self._found: dict[str, bool] = {}
+        self._models = {posixpath.dirname(each.path) for each in documents if each.kind is Kind.MODEL}
+
+    def is_model(self, path: str) -> bool:
+        """Whether a file lies in the folder of a saved model."""
+        return posixpath.dirname(path) in self._models
 
     def is_own(self, name: str) -> bool:
         """Whether anything in the tree reads the variable itself."""
@@ -279,6 +284,8 @@ def _findings(document: Document, hits: Iterable[Hit], options: Options, own: _O
             continue
         if any(own.mentions(word) for word in answered(judgement.code)):
             continue
+        if judgement.code.startswith("LL6") and own.is_model(document.path):
+            continue  # the environment a saved model keeps
         if options.select and not matches(judgement.code, options.select):
             continue
         if matches(judgement.code, options.ignore):

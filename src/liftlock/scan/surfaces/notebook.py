@@ -139,7 +139,7 @@ def _neutral(cell: Fragment, book: Notebook) -> tuple[str, list[Piece]]:
     for start, end in line_spans(cell.text):
         line = cell.text[start:end]
         body = line.lstrip()
-        found = re.match(r"(?:[\w, ]+=\s*)?(!+)|%(?:sh|system|sx|bash)\s", body)
+        found = re.match(r"(?:[\w, ]+=\s*)?!+|%(?:sh|system|sx|bash)\s|%(?=(?:pip|conda|uv)\s)", body)
         if found is not None:
             offset = start + len(line) - len(body) + found.end()
             book.shell.append(cell.part(offset, end))
