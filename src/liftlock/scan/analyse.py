@@ -14,7 +14,7 @@ from liftlock.scan.python.infer import Inference
 from liftlock.scan.python.parse import parse
 from liftlock.scan.python.scopes import Module
 from liftlock.scan.python.uses import Uses
-from liftlock.scan.surfaces import Kind, book_of, docs, pins, ruled, sources, yamls
+from liftlock.scan.surfaces import Kind, book_of, docs, notebook, pins, ruled, sources, yamls
 from liftlock.scan.text import Fragment, line_spans
 
 _SHELL = frozenset(
@@ -37,6 +37,7 @@ _PYTHON = frozenset({"python", "py", "python3", "pycon", "ipython", "ipython3", 
 _ENVIRONMENT = frozenset({"env", "dotenv", "ini", "properties", "toml", "conf", "cfg"})
 _CONFIGURATION = frozenset({"yaml", "yml", "dockerfile", "docker", "makefile", "make"})
 _SCRIPTS = frozenset({Kind.SHELL, Kind.MAKEFILE, Kind.DOCKERFILE, Kind.YAML, Kind.ENVIRONMENT})
+_TYPED = re.compile(r"[ \t]*[!$%]?[ \t]*(?P<command>mlflow[ \t]+[a-z])")
 _PROMPT = re.compile(r"^(\s*)(?:\$|%|>|#)\s+(?=\S)")
 _DOCTEST = re.compile(r"^(\s*)(?:>>>|\.\.\.) ?|^(\s*)(?:In \[\d*\]:|\s+\.\.\.:) ?")
 _INSTRUCTION = re.compile(r"^\s*(?P<name>RUN|CMD|ENTRYPOINT|ENV|ARG|HEALTHCHECK|SHELL)\s+(?:--\S+\s+)*", re.IGNORECASE)
@@ -104,18 +105,19 @@ class Analyser:
 
     # -- Python -------------------------------------------------------------------------------------------------------
 
-    def _python(self, fragment: Fragment, found: Analysis) -> None:
-        """A piece of Python on its own."""
-        if "mlflow" not in fragment.text:
+    def _python(self, fragments: Iterable[Fragment], found: Analysis) -> None:
+        """Pieces of Python that may use each other's names, read as one."""
+        whole = notebook.concatenated(
+            (f"{each.text}\n", each.pieces) for each in fragments if _readable(each.text)
+        )  # fmt: skip
+        if "mlflow" not in whole.text:
             return
         try:
-            tree, text, whole = parse(fragment.text)
+            tree = parse(whole.text)[0]
         except SyntaxError:
             return
-        if not whole and not re.search(r"^\s*(?:import|from)\s+mlflow\b", fragment.text, re.MULTILINE):
-            return
         module = Module("fragment.py", "fragment", False, tree)
-        self._put(found, fragment, Uses(module, text, Inference(Index([module])), self._tools).run())
+        self._put(found, whole, Uses(module, whole.text, Inference(Index([module])), self._tools).run())
 
     def _source(
         self, kind: Kind, text: str, module: Module | None, inference: Inference | None, found: Analysis
@@ -174,7 +176,7 @@ class Analyser:
             program = (reader[0].value or "") if reader else ""
             names = " ".join(word.text for word in reader)
             if re.search(r"\bpython[\d.]*\b", names):
-                self._python(inner, found)
+                self._python([inner], found)
             elif program in ("sh", "bash") or re.search(r"\b(?:ba)?sh\b", names):
                 self._shell(inner, found)
             else:
@@ -188,7 +190,7 @@ class Analyser:
                         continue
                     inner = fragment.part(quoted.start + 1, quoted.end - 1)
                     if re.search(r"python[\d.]*$", program):
-                        self._python(inner, found)
+                        self._python([inner], found)
                     elif re.search(r"(?:^|/)(?:ba|z|da)?sh$", program):
                         self._shell(inner, found)
 
@@ -285,15 +287,31 @@ class Analyser:
     # -- Documents ----------------------------------------------------------------------------------------------------
 
     def _docs(self, text: str, found: Analysis) -> None:
+        python: list[Fragment] = []
         for block in docs.blocks(text):
-            if "mlflow" not in block.fragment.text.lower():
-                continue
             inner = Analysis()
-            if block.inline:
+            language = block.language or ("" if block.inline else _guess(block.fragment.text))
+            if language in _PYTHON:
+                self._python_block(block.fragment, python, inner)
+            elif "mlflow" not in block.fragment.text.lower():
+                continue
+            elif block.inline:
                 self._inline(block.fragment, inner)
             else:
-                self._block(block, inner)
+                self._block(language, block.fragment, inner)
             found.hits += inner.hits
+        self._python(python, found)
+
+    def _python_block(self, fragment: Fragment, python: list[Fragment], found: Analysis) -> None:
+        text = fragment.text
+        if re.search(r"^\s*(?:>>>|In \[)", text, re.MULTILINE):
+            lines = [span for span in line_spans(text) if _DOCTEST.match(text[slice(*span)])]
+            fragment = _without_prompts(fragment.joined(lines), _DOCTEST)
+        lines = [(_TYPED.match(fragment.text, start, end), end) for start, end in line_spans(fragment.text)]
+        commands = [(typed.start("command"), end) for typed, end in lines if typed is not None]
+        if commands:  # no Python, whatever the block says of itself
+            self._shell(fragment.joined(commands), found, expansions=True)
+        python.append(fragment)
 
     def _inline(self, fragment: Fragment, found: Analysis) -> None:
         text = fragment.text
@@ -314,21 +332,12 @@ class Analyser:
                 if len(text) > hit.end - hit.start + 1:
                     self._put(found, fragment, [hit])
 
-    def _block(self, block: docs.Block, found: Analysis) -> None:
-        language, fragment = block.language, block.fragment
+    def _block(self, language: str, fragment: Fragment, found: Analysis) -> None:
         text = fragment.text
-        if not language:
-            language = _guess(text)
         if language in _SHELL | _ENVIRONMENT | _CONFIGURATION:
             self._put(found, fragment, ruled.hits(text, self._tools))
         if language in _SHELL:
             self._shell(_without_prompts(fragment, _PROMPT), found, expansions=True)
-        elif language in _PYTHON:
-            code = fragment
-            if re.search(r"^\s*(?:>>>|In \[)", text, re.MULTILINE):
-                lines = [span for span in line_spans(text) if _DOCTEST.match(text[slice(*span)])]
-                code = _without_prompts(fragment.joined(lines), _DOCTEST)
-            self._python(code, found)
         elif language in ("yaml", "yml"):
             self._put_inner(fragment, found, self._yaml)
         elif language in ("dockerfile", "docker"):
@@ -350,6 +359,15 @@ class Analyser:
 def _goes_on(line: str, *, first: bool) -> bool:
     """Whether an instruction of a Dockerfile continues behind a line; comments inside one do not end it."""
     return line.rstrip().endswith("\\") or (not first and line.lstrip().startswith("#"))
+
+
+def _readable(text: str) -> bool:
+    """Whether a piece is Python, or says by its imports that it means to be."""
+    try:
+        whole = parse(text)[2]
+    except SyntaxError:
+        return False
+    return whole or re.search(r"^\s*(?:import|from)\s+mlflow\b", text, re.MULTILINE) is not None
 
 
 def _guess(text: str) -> str:

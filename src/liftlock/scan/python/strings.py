@@ -12,6 +12,7 @@ from liftlock.scan.hits import Hit, Tools
 from liftlock.scan.model import Confidence, Judgement, Verdict
 from liftlock.scan.python.reading import text_of
 from liftlock.scan.shell import command_hits, renamed, split_words
+from liftlock.scan.surfaces.docs import PROSE
 
 _RUNNERS = frozenset({
     "system", "popen", "Popen", "run", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "split",
@@ -29,7 +30,6 @@ _PATH = re.compile(
 _VARIABLE = re.compile(r"_?MLFLOW_[A-Z][A-Z0-9_]*[A-Z0-9]\Z")
 _MLFLOW = re.compile(r"\s*(?:\S+\s+)*?(?:\S*/)?mlflow\s")
 _LINE = re.compile(r"[\s$!>\-*`'\"#:0-9.)]*(?P<command>mlflow\s+(?P<word>[a-z]+)\b)")
-_PROSE = re.compile(r"(?<=\s)[A-Za-z]{2,}\s+[A-Za-z]{2,}(?=\s|$)")  # two words of English behind a command
 _COMMANDS = frozenset({"bash_command", "command", "commands", "cmd", "script", "entrypoint"})
 _SHELLED = frozenset({"-c", "-lc", "-ec", "-cx", "-xc", "-exc"})
 _SETTERS = frozenset({"setenv", "setdefault", "putenv", "get", "getenv"})  # with a value as second argument
@@ -76,7 +76,7 @@ class Strings:
         """Lines of a text that are commands some release dropped: a script, or what people are told to run."""
         for line in text.split("\n"):
             found = _LINE.match(line)
-            if found is not None and found["word"] in self._tools.words.roots and not _PROSE.search(line, found.end()):
+            if found is not None and found["word"] in self._tools.words.roots and not PROSE.search(line, found.end()):
                 for hit in self._command(node, line[found.start("command") :]):
                     if hit.judgement.code in ("LL301", "LL304"):
                         yield Hit(replace(hit.judgement, confidence=Confidence.LIKELY), hit.start, hit.end, hit.edits)
