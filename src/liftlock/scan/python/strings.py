@@ -27,6 +27,8 @@ _SENDERS = frozenset({
 _PATH = re.compile(
     r"/?(?:ajax-)?api/\d\.\d/(?:(?:preview/)?mlflow/[a-z][a-z-]*(?:/[a-z-]+)+(?![\w*{/])|preview/mlflow(?=/?[{\0]|/?$))"
 )
+_REST = re.compile(r"api/\d\.\d/(?:preview/)?mlflow")
+_BASE = re.compile(r"url|uri|host|base|api|endpoint|server|address|mlflow|tracking|prefix|root", re.IGNORECASE)
 _VARIABLE = re.compile(r"_?MLFLOW_[A-Z][A-Z0-9_]*[A-Z0-9]\Z")
 _MLFLOW = re.compile(r"\s*(?:\S+\s+)*?(?:\S*/)?mlflow\s")
 _LINE = re.compile(r"[\s$!>\-*`'\"#:0-9.)]*(?P<command>mlflow\s+(?P<word>[a-z]+)\b)")
@@ -43,6 +45,7 @@ class Strings:
         self._tools, self._source = tools, source
         self._place = place
         self.skip = False
+        self._rest = _REST.search(source) is not None
         self._done: set[int] = set()
 
     def constant(self, node: ast.Constant) -> Iterator[Hit]:
@@ -53,6 +56,8 @@ class Strings:
         yield from self._ruled(node, text)
         if "mlflow " in text:
             yield from self._told(node, text)
+        if self._rest and text.endswith("/list"):
+            yield from self._relative(node)  # of a program that speaks to MLflow's interface
         if "api/" not in text:
             return
         if len(text) > 400 or "\n" in text:
@@ -71,6 +76,14 @@ class Strings:
             yield from self._told(node, text)
         if "api/" in text and len(text) < 400:
             yield from self._endpoint(node, text)
+        elif "/list" in text and _is_base(next((each for each in node.values if not isinstance(each, ast.Constant)), None)):
+            yield from self._relative(node)
+
+    def added(self, node: ast.BinOp) -> Iterator[Hit]:
+        """`base + "/experiments/list"`."""
+        last = node.right
+        if isinstance(last, ast.Constant) and str(last.value).endswith("/list") and _is_base(node.left):
+            yield from self._relative(node)
 
     def _told(self, node: ast.expr, text: str) -> Iterator[Hit]:
         """Lines of a text that are commands some release dropped: a script, or what people are told to run."""
@@ -235,3 +248,8 @@ class Strings:
 
 def _names_variable(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and _VARIABLE.match(node.value) is not None
+
+
+def _is_base(node: ast.expr | None) -> bool:
+    """Whether an expression is named like the address a path stands behind."""
+    return node is not None and _BASE.search(ast.unparse(node)) is not None
