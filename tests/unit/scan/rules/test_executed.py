@@ -77,6 +77,9 @@ except Exception as error:
     assert new, error
 mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
 """,
+    "LL812": """
+new = "mlflow.log-model.history" not in mlflow.MlflowClient().get_run(run.info.run_id).data.tags
+""",
     "LL807": """
 import os, mlflow
 from sklearn.linear_model import LinearRegression
