@@ -151,7 +151,7 @@ class Arguments:
         if not shim and not curated:
             return None
         path = symbol.partition("(")[0]
-        if curated and note is not None and note.rename not in named_parameters(self._new, path):
+        if curated and note is not None and note.rename and note.rename not in named_parameters(self._new, path):
             return None
         judgement = Judgement(
             code="LL203", verdict=Verdict.DEPRECATED, symbol=symbol,
