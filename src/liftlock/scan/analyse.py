@@ -293,7 +293,7 @@ class Analyser:
             language = block.language or ("" if block.inline else _guess(block.fragment.text))
             if language in _PYTHON:
                 self._python_block(block.fragment, python, inner)
-            elif "mlflow" not in block.fragment.text.lower():
+            elif "mlflow" not in block.fragment.text.lower() and "llm/v1/" not in block.fragment.text:
                 continue
             elif block.inline:
                 self._inline(block.fragment, inner)

@@ -14,6 +14,7 @@ _FOREIGN = frozenset({
     ".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache",
     ".pytest_cache", ".terraform", ".liftlock", "site-packages", ".eggs", ".ipynb_checkpoints", ".hypothesis",
 })  # fmt: skip
+_CONFIGURES = (b"route_type: llm/v1/", b'route_type: "llm/v1/')  # YAML of the gateway, which need not name MLflow
 _MENTIONS = (b"mlflow", b"MLflow", b"MLFLOW", b"MLFlow", b"Mlflow")
 
 
@@ -83,12 +84,14 @@ class Walk:
                 return None
             data = file.readall()
         words = (*_MENTIONS, *self.members) if path.endswith(".py") else _MENTIONS
+        if path.endswith((".yaml", ".yml")):
+            words = (*_MENTIONS, *_CONFIGURES)
         return data if any(word in data for word in words) else None
 
 
 def mentions(data: bytes) -> bool:
     """Whether a file's bytes name MLflow."""
-    return any(word in data for word in _MENTIONS)
+    return any(word in data for word in (*_MENTIONS, *_CONFIGURES))
 
 
 def _above(root: Path) -> list[tuple[str, list[_Rule]]]:

@@ -22,6 +22,7 @@ from liftlock.scan.rules import (
     ll810_model_environment,
     ll811_admin_password,
     ll812_history_tag,
+    ll813_gateway_routes,
 )
 from liftlock.scan.rules.base import Command, PythonCall, Rule, Seen
 
@@ -30,7 +31,7 @@ RULES: tuple[Rule, ...] = tuple(
     for module in (
         ll801_file_store, ll802_default_store, ll803_allowed_hosts, ll804_git_tags, ll805_joined_model_uri,
         ll806_explainer, ll807_serialization, ll808_scoring_format, ll809_stage_uri, ll810_model_environment,
-        ll811_admin_password, ll812_history_tag,
+        ll811_admin_password, ll812_history_tag, ll813_gateway_routes,
     )
 )  # fmt: skip
 _ANSWERED = {rule.code.code: rule.answered for rule in RULES if rule.answered}

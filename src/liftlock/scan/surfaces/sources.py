@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _STRING = re.compile(r"\"(?P<double>(?:[^\"\\\n]|\\.)*)\"|'(?P<single>(?:[^'\\\n]|\\.)*)'|`(?P<tick>[^`]*)`")
-_LIST = re.compile(r"\[\s*(?:\"[^\"\n]*\"\s*,?\s*)+\]")
+_LIST = re.compile(r"\"mlflow\"\s*(?:,\s*\[?\s*\"[^\"\n]*\"\s*)+")  # of an array or of the arguments of a call
 _VARIABLE = re.compile(r"(?<![\w$])[\"']?(?P<name>MLFLOW_[A-Z0-9_]*[A-Z0-9])[\"']?\s*[:=](?![=:])")
 _NAMED = re.compile(r"\bname[\"']?\s*[:=]\s*[\"'](?P<name>MLFLOW_[A-Z0-9_]*[A-Z0-9])[\"']")
 _COMMENT = re.compile(r"^\s*(?://|#|\*|/\*|--)")

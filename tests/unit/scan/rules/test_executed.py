@@ -113,6 +113,18 @@ except mlflow.MlflowException as error:
     new = "MLFLOW_AUTH_ADMIN_PASSWORD" in str(error)
     assert new, error
 """,
+    "LL813": """
+import pathlib
+from mlflow.gateway import config
+text = "routes: [{name: chat, route_type: llm/v1/chat, model: {provider: openai, name: x, config: {openai_api_key: y}}}]"
+pathlib.Path("gateway.yaml").write_text(text)
+try:
+    config._load_gateway_config(pathlib.Path("gateway.yaml"))
+    new = False
+except (mlflow.MlflowException, KeyError) as error:  # where `routes` came back, it is something else
+    new = "routes" in str(error) or "task_type" in str(error)
+    assert new, error
+""",
     "LL809": """
 version = mlflow.register_model(f"runs:/{run.info.run_id}/model", "m")
 mlflow.MlflowClient().transition_model_version_stage("m", version.version, "Production")
@@ -120,8 +132,8 @@ new = "warned"
 """,
 }  # fmt: skip
 UNTRIED = {"LL806"}  # needs SHAP
-# What a release has nothing of, or its environment lacks scikit-learn for.
-BEFORE = {"1.30.1": {"LL807", "LL811"}}
+# What a release has nothing of, or its plain environment lacks a package for: scikit-learn, pydantic, aiohttp.
+BEFORE = {"1.30.1": {"LL807", "LL811", "LL813"}, OLD: {"LL813"}, "2.22.5": {"LL813"}}
 
 
 def _python(version: str) -> Path:
