@@ -158,8 +158,10 @@ class Analyser:
             elif piece.kind == "list":
                 words = [(word, piece.start + start, piece.start + end) for word, start, end in _json_words(text)]
                 self._words(whole, words, found)
-            elif re.match(r"\s*(?:\S+/)?mlflow\s", text):
-                self._shell(whole.part(piece.start, piece.end), found)
+            elif re.match(r"\s*(?:\S+/)?mlflow\s", text) and not docs.PROSE.search(text):
+                inner = Analysis()
+                self._shell(whole.part(piece.start, piece.end), inner)
+                found.hits += [hit for hit in inner.hits if hit.judgement.code != "LL302"]  # else it is a title
             else:
                 self._put(found, whole, shell.endpoint_hits(text, piece.start, self._tools))
 
@@ -307,8 +309,8 @@ class Analyser:
         if re.search(r"^\s*(?:>>>|In \[)", text, re.MULTILINE):
             lines = [span for span in line_spans(text) if _DOCTEST.match(text[slice(*span)])]
             fragment = _without_prompts(fragment.joined(lines), _DOCTEST)
-        lines = [(_TYPED.match(fragment.text, start, end), end) for start, end in line_spans(fragment.text)]
-        commands = [(typed.start("command"), end) for typed, end in lines if typed is not None]
+        typed = [(_TYPED.match(fragment.text, start, end), end) for start, end in line_spans(fragment.text)]
+        commands = [(each.start("command"), end) for each, end in typed if each is not None]
         if commands:  # no Python, whatever the block says of itself
             self._shell(fragment.joined(commands), found, expansions=True)
         python.append(fragment)

@@ -225,7 +225,7 @@ def command_hits(commands: Sequence[Sequence[Word]], tools: Tools) -> Iterator[H
             rest = words[place + 1 :]
             for judged in tools.words.command([word.value for word in rest]):
                 first, last = rest[judged.first], rest[judged.last - 1]
-                edits = ()
+                edits: tuple[tuple[int, int, str], ...] = ()
                 if last.text == last.value and (new := renamed(judged, [word.value for word in rest])):
                     edits = ((last.start, last.end, new),)
                 yield Hit(judged.judgement, first.start, last.end, edits)
@@ -276,8 +276,8 @@ def endpoint_hits(text: str, offset: int, tools: Tools) -> Iterator[Hit]:
     for found in _ENDPOINT.finditer(text):
         judgement = tools.words.endpoint(found[0])
         if judgement is not None:
-            edits: tuple[tuple[int, int, str], ...] = ()
             start, end = offset + found.start(), offset + found.end()
+            edits: tuple[tuple[int, int, str], ...] = ()
             if (new := tools.words.moved(found[0], judgement)) and new != found[0]:
                 edits = ((start, end, new),)
             yield Hit(judgement, start, end, edits)

@@ -122,3 +122,17 @@ def test_a_folder_named_after_a_package_is_not_that_package(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert [(each.path, each.line) for each in _scan(tmp_path).findings] == [("src/lib/b.py", 3)]
+
+
+def test_a_file_named_after_the_package_it_uses(tmp_path: Path) -> None:
+    (tmp_path / "pyod.py").write_text("import mlflow\nfrom pyod import version\nversion(mlflow.list_experiments())\n")
+    result = _scan(tmp_path)
+    assert [each.line for each in result.findings] == [3] and result.skipped == {}
+
+
+def test_the_environment_of_a_saved_model_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").write_text("flavors:\n  sklearn: {}\nmlflow_version: 2.9.2\n")
+    for folder in (tmp_path, tmp_path / "model"):
+        (folder / "requirements.txt").write_text("mlflow==2.9.2\n")
+    assert [each.path for each in _scan(tmp_path).findings] == ["requirements.txt"]

@@ -29,9 +29,10 @@ class Results:
     def call(self, node: ast.Call, scope: Scope) -> Iterable[Value]:
         """What a call gives: by the names of some builtins, or by what is called."""
         name = called(node)
-        if node.args and isinstance(first := node.args[0], ast.Constant) and isinstance(first.value, str):
-            if _MODULE.fullmatch(first.value) and _IMPORTER.search(name):
-                return (Name(first.value),)
+        first = node.args[0] if node.args else None
+        module = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+        if _MODULE.fullmatch(module) and _IMPORTER.search(name):
+            return (Name(module),)
         if name == "getattr" and len(node.args) >= 2:
             second = node.args[1]
             if isinstance(second, ast.Constant) and isinstance(second.value, str):

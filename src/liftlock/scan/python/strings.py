@@ -76,7 +76,9 @@ class Strings:
             yield from self._told(node, text)
         if "api/" in text and len(text) < 400:
             yield from self._endpoint(node, text)
-        elif "/list" in text and _is_base(next((each for each in node.values if not isinstance(each, ast.Constant)), None)):
+        elif "/list" in text and _is_base(
+            next((each for each in node.values if not isinstance(each, ast.Constant)), None)
+        ):
             yield from self._relative(node)
 
     def added(self, node: ast.BinOp) -> Iterator[Hit]:
@@ -172,8 +174,8 @@ class Strings:
     def listed(self, node: ast.List | ast.Tuple) -> Iterator[Hit]:
         """`["mlflow", "run", ...]`, `[sys.executable, "-m", "mlflow", ...]`."""
         texts = [text_of(each) for each in node.elts]
-        for before, text, each in zip(texts, texts[1:], node.elts[1:], strict=False):
-            if before in _SHELLED and text is not None and "mlflow " in text:
+        for option, text, each in zip(texts, texts[1:], node.elts[1:], strict=False):
+            if option in _SHELLED and text is not None and "mlflow " in text:
                 yield from self._command(each, text)
         for number, text in enumerate(texts):
             if text is None or not re.fullmatch(r"(?:\S*/)?mlflow", text) or "\0" in text:
@@ -196,9 +198,7 @@ class Strings:
             return
         yield from self._elements(node, 0, [None if w is None or "\0" in w else w for w in words], start)
 
-    def _elements(
-        self, node: ast.List | ast.Tuple, skipped: int, words: list[str | None], start: str
-    ) -> Iterator[Hit]:
+    def _elements(self, node: ast.List | ast.Tuple, skipped: int, words: list[str | None], start: str) -> Iterator[Hit]:
         """A command whose words are elements of a list, behind `skipped` others."""
         for judged in self._tools.words.command(words, start):
             head, last = node.elts[skipped + judged.first], node.elts[skipped + judged.last - 1]

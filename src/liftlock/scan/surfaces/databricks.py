@@ -37,9 +37,7 @@ def read(text: str, *, python: bool) -> Notebook:
     return book
 
 
-def _cell(
-    whole: Fragment, spans: list[tuple[int, int]], book: Notebook, *, python: bool
-) -> list[tuple[int, int]]:
+def _cell(whole: Fragment, spans: list[tuple[int, int]], book: Notebook, *, python: bool) -> list[tuple[int, int]]:
     """Puts the shell and the documents of a cell into the book; the lines that are Python."""
     bare: list[tuple[int, int]] = []
     inner: list[tuple[int, int]] = []

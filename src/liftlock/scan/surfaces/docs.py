@@ -12,7 +12,8 @@ _FENCE = re.compile(
     r"^(?P<indent>[ \t>]*)(?P<mark>`{3,}|~{3,})[ \t]*(?:\{code[\w-]*\}[ \t]*|\{?\.?)?(?P<language>[\w+.-]*)"
 )
 _DIRECTIVE = re.compile(
-    r"^(?P<indent>[ \t]*)\.\. (?:code-block|code|sourcecode|highlight|prompt|ipython|testcode)::[ \t]*(?P<language>[\w+-]*)"
+    r"^(?P<indent>[ \t]*)\.\. (?:code-block|code|sourcecode|highlight|prompt|ipython|testcode)::"
+    r"[ \t]*(?P<language>[\w+-]*)"
 )
 _LITERAL = re.compile(r"^(?P<indent>[ \t]*)[^\s].*::[ \t]*$")
 _ADOC = re.compile(r"^\[source,\s*(?P<language>\w+)")

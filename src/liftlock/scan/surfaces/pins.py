@@ -19,7 +19,8 @@ _REQUIREMENT = re.compile(
     rf"(?<![\w./@-])mlflow(?:-skinny|-tracing)?\s*(?:\[[^\]\n]*\])?\s*\(?\s*(?P<pin>{_SPECIFIERS})(?![\w.])"
 )
 _POETRY = re.compile(
-    rf"^\s*mlflow(?:-skinny)?\s*=\s*(?:\{{.*?version\s*=\s*)?[\"'](?P<pin>[~^]?{_NUMBER}|{_SPECIFIERS})[\"']", re.MULTILINE
+    rf"^\s*mlflow(?:-skinny)?\s*=\s*(?:\{{.*?version\s*=\s*)?[\"'](?P<pin>[~^]?{_NUMBER}|{_SPECIFIERS})[\"']",
+    re.MULTILINE,
 )
 _CONDA = re.compile(rf"^\s*-\s*[\"']?mlflow(?:-skinny)?(?P<pin>=(?!=){_NUMBER})", re.MULTILINE)
 _PYTHON_YAML = re.compile(

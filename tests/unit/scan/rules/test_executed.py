@@ -116,10 +116,12 @@ except mlflow.MlflowException as error:
     "LL813": """
 import pathlib
 from mlflow.gateway import config
-text = "routes: [{name: chat, route_type: llm/v1/chat, model: {provider: openai, name: x, config: {openai_api_key: y}}}]"
+model = "{provider: openai, name: x, config: {openai_api_key: y}}"
+text = "routes: [{name: chat, route_type: llm/v1/chat, model: " + model + "}]"
 pathlib.Path("gateway.yaml").write_text(text)
 try:
-    config._load_gateway_config(pathlib.Path("gateway.yaml"))
+    load = getattr(config, "_load_gateway_config", None) or config._load_route_config
+    load(pathlib.Path("gateway.yaml"))
     new = False
 except (mlflow.MlflowException, KeyError) as error:  # where `routes` came back, it is something else
     new = "routes" in str(error) or "task_type" in str(error)
@@ -145,8 +147,8 @@ def _python(version: str) -> Path:
 def _check(version: str, directory: Path) -> None:
     asked = {code: snippet for code, snippet in SNIPPETS.items() if code not in BEFORE.get(version, ())}
     done = subprocess.run(
-        [str(_python(version)), "-c", _RUNNER], input=json.dumps(asked), capture_output=True, text=True,
-        timeout=300, env=clean_environment({"GIT_PYTHON_REFRESH": "quiet", "SETUPTOOLS_USE_DISTUTILS": "stdlib"}), check=False,
+        [str(_python(version)), "-c", _RUNNER], input=json.dumps(asked), capture_output=True, text=True, timeout=300,
+        env=clean_environment({"GIT_PYTHON_REFRESH": "quiet", "SETUPTOOLS_USE_DISTUTILS": "stdlib"}), check=False,
         cwd=directory,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -12,7 +12,10 @@ routes:  # expect routes
     model: {provider: openai, name: gpt-4}
 """,
     ),
-    "a document": ("a.md", "mlflow\n```yaml\n  - name: x\n    route_type: llm/v1/embeddings  # expect route_type\n```\n"),
+    "a document": (
+        "a.md",
+        "mlflow\n```yaml\n  - name: x\n    route_type: llm/v1/embeddings  # expect route_type\n```\n",
+    ),
     "python": ("a.py", 'import mlflow\nX = {"a": 1}\nY = "route_type: llm/v1/chat"  # expect route_type\n'),
 }
 SILENT = {
