@@ -42,6 +42,13 @@ _PROMPT = re.compile(r"^(\s*)(?:\$|%|>|#)\s+(?=\S)")
 _DOCTEST = re.compile(r"^(\s*)(?:>>>|\.\.\.) ?|^(\s*)(?:In \[\d*\]:|\s+\.\.\.:) ?")
 _INSTRUCTION = re.compile(r"^\s*(?P<name>RUN|CMD|ENTRYPOINT|ENV|ARG|HEALTHCHECK|SHELL)\s+(?:--\S+\s+)*", re.IGNORECASE)
 _ASSIGNED = re.compile(r"^\s*(?:export\s+|set\s+)?(?P<name>MLFLOW_[A-Z0-9_]*[A-Z0-9])\s*[?:+]?=", re.MULTILINE)
+# `ExecStart=...` of systemd, `command=...` of supervisord; and the variables beside them.
+_UNIT = re.compile(
+    r"^\s*(?:Exec(?:Start|Stop|Reload)\w*\s*=\s*[-@:+!]*|command\s*=\s*|environment\s*=\s*[\"']?)"
+    r"(?P<command>.*(?:mlflow|MLFLOW).*?)[\"']?\s*$",
+    re.MULTILINE | re.IGNORECASE,
+)
+_HEREDOC = re.compile(r"<<-?\s*[\"']?(?P<mark>\w+)")
 _RECIPE = re.compile(r"[^\s#:=][^#:=]*::?(?!=)[^=;#]*;[ \t]*[-@+]*")  # `target: needs ; command` of make
 _MARK = re.compile(r"^\s*[-@+]*[-@+]")
 
@@ -184,6 +191,10 @@ class Analyser:
             else:
                 self._environment(inner, found)
         for command in commands:
+            if command and command[0].value in shell.RUNNERS:
+                for word in command[1:]:
+                    if word.text[:1] in ("'", '"') and re.match(r".(?:\S+=\S* |cd \S+ && )*mlflow ", word.text):
+                        self._shell(fragment.part(word.start + 1, word.end - 1), found)
             for number, word in enumerate(command):
                 if word.text == "-c" and number and number + 1 < len(command):
                     program = command[number - 1].value or ""
@@ -238,6 +249,13 @@ class Analyser:
             head = _INSTRUCTION.match(whole.text[slice(*spans[0])])
             if head is None:
                 continue
+            document = _HEREDOC.search(whole.text[slice(*spans[-1])])
+            if document is not None and head["name"].upper() == "RUN":
+                while number < len(lines) and whole.text[slice(*lines[number])].strip() != document["mark"]:
+                    spans.append(lines[number])
+                    number += 1
+                self._shell(whole.joined(spans[1:]), found)
+                spans = spans[:1]
             kept = [each for each in spans if not whole.text[slice(*each)].lstrip().startswith("#")]
             fragment = whole.joined([(spans[0][0] + head.end(), spans[0][1]), *kept[1:]])
             self._instruction(head["name"].upper(), fragment, found)
@@ -283,6 +301,8 @@ class Analyser:
                     self._put_variable(whole, part.name, part.start, found)
 
     def _environment(self, fragment: Fragment, found: Analysis) -> None:
+        for unit in _UNIT.finditer(fragment.text):
+            self._shell(fragment.part(*unit.span("command")), found)
         for assigned in _ASSIGNED.finditer(fragment.text):
             self._put_variable(fragment, assigned["name"], assigned.start("name"), found)
 

@@ -13,7 +13,10 @@ VARIABLE = re.compile(r"_?MLFLOW_[A-Z][A-Z0-9_]*[A-Z0-9]\Z")
 _ENDPOINT = re.compile(
     r"/(?:ajax-)?api/\d\.\d/(?:(?:preview/)?mlflow/[a-z][a-z-]*(?:/[a-z-]+)+(?![\w*/-])|preview/mlflow(?=/?(?:[\s\"'`{$<]|$)))"
 )
-_EXECUTABLE = re.compile(r"(?:\S*/)?mlflow(?:\.exe)?\Z")
+_EXECUTABLE = re.compile(r"(?:\S*/)?mlflow(?:\.exe|\.cli)?\Z")
+_HELD = re.compile(r"\$[({]?MLFLOW(?:_BIN|_CMD|_EXE)?[)}]?\Z")  # $(MLFLOW) of a Makefile
+# Programs that run a command which is given to them as one word.
+RUNNERS = frozenset({"ssh", "tmux", "screen", "watch", "eval", "su", "runuser", "parallel", "concurrently", "script"})
 # Words after which a command stands although the first word of the line is another program.
 _BEFORE = frozenset(
     {"--", "run", "exec", "-m", "sudo", "env", "nohup", "time", "xargs", "uvx", "command", "nice", "-i"}
@@ -247,7 +250,8 @@ def renamed(judged: JudgedWord, words: Sequence[str | None]) -> str:
 def _executable(words: Sequence[Word], tools: Tools) -> int | None:
     """Where in a simple command the program `mlflow` stands, or None."""
     for number, word in enumerate(words):
-        if word.value is None or not _EXECUTABLE.match(word.value) or number + 1 >= len(words):
+        named = word.value is not None and _EXECUTABLE.match(word.value)
+        if not (named or _HELD.match(word.text)) or number + 1 >= len(words):
             continue
         following = words[number + 1].value
         if following is None or following in ("=", "=="):

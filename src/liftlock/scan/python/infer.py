@@ -267,6 +267,20 @@ class Inference:
                     found.append(Name(f"{objects.plain(value.path)}.{name}"))
         return found
 
+    def inherited(self, owner: Local, name: str, depth: int = 0) -> Iterable[Name]:
+        """A member that a class of the tree has from a class of MLflow; nothing for one it defines itself."""
+        scope = owner.scope
+        if name in scope.bindings or name in scope.attributes or depth > 5 or not isinstance(scope.node, ast.ClassDef):
+            return []
+        found: list[Name] = []
+        for base in scope.node.bases:
+            for value in self.values(base, scope.parent or scope):
+                if isinstance(value, Local) and value.kind in ("class", "object"):
+                    found += self.inherited(value, name, depth + 1)
+                elif isinstance(value, Name):
+                    found.append(Name(f"{objects.plain(value.path)}.{name}"))
+        return found
+
     def _held(self, value: ast.expr, scope: Scope, how: str) -> Iterable[Value]:
         if how == "annotation":
             return self.annotated(value, scope)

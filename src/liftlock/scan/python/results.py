@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _IMPORTER = re.compile(r"import|lazy", re.IGNORECASE)  # import_module, LazyLoader, guard_import, ...
 _MODULE = re.compile(r"mlflow(?:\.[a-z_]\w*)*")
 _ELEMENTS = frozenset({"list", "sorted", "reversed", "tuple", "set", "iter", "cast", "filter"})
+_MOST = 20  # elements of a dict
 _FIRST = frozenset({"next", "max", "min", "copy", "deepcopy"})
 
 
@@ -141,4 +142,22 @@ class Results:
         found = self._infer.values(node.value, scope)
         if isinstance(node.slice, ast.Slice):
             return found
+        if not found and isinstance(node.value, ast.Name):
+            return [each for value in _held(node, scope) for each in self._infer.values(value, scope)]
         return [Object(each.path) for each in found if isinstance(each, Many)]
+
+
+def _held(node: ast.Subscript, scope: Scope) -> list[ast.expr]:
+    """What an element of a dict may be whose name is bound once: the one of a literal key, or any."""
+    assert isinstance(node.value, ast.Name)
+    current: Scope | None = scope
+    while current is not None and node.value.id not in current.bindings:
+        current = current.parent
+    bindings = current.bindings[node.value.id] if current is not None else []
+    held = bindings[0].node if len(bindings) == 1 and bindings[0].how == "value" else None
+    if not isinstance(held, ast.Dict):
+        return []
+    wanted = node.slice.value if isinstance(node.slice, ast.Constant) else None
+    keys = [key.value if isinstance(key, ast.Constant) else None for key in held.keys]
+    chosen = [value for key, value in zip(keys, held.values, strict=True) if wanted is None or key == wanted]
+    return chosen[:_MOST]

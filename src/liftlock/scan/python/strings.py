@@ -139,7 +139,7 @@ class Strings:
 
     def call(self, node: ast.Call, name: str) -> Iterator[Hit]:
         """Arguments of calls that run commands, send requests or read the environment."""
-        if name in _SENDERS:
+        if name in _SENDERS and not self.skip:
             for argument in (
                 *node.args[:2],
                 *(each.value for each in node.keywords if each.arg in ("url", "endpoint", "path")),

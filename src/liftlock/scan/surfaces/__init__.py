@@ -30,7 +30,8 @@ _SUFFIXES = {
     ".bash": Kind.SHELL, ".zsh": Kind.SHELL, ".ksh": Kind.SHELL, ".mk": Kind.MAKEFILE, ".dockerfile": Kind.DOCKERFILE,
     ".yml": Kind.YAML, ".yaml": Kind.YAML, ".md": Kind.DOCS, ".mdx": Kind.DOCS, ".rst": Kind.DOCS, ".txt": Kind.DOCS,
     ".markdown": Kind.DOCS, ".adoc": Kind.DOCS, ".env": Kind.ENVIRONMENT, ".qmd": Kind.DOCS, ".rmd": Kind.DOCS,
-    ".service": Kind.SHELL, ".command": Kind.SHELL, ".just": Kind.MAKEFILE, ".ps1": Kind.SHELL, ".bat": Kind.SHELL,
+    ".service": Kind.ENVIRONMENT, ".conf": Kind.ENVIRONMENT, ".ini": Kind.ENVIRONMENT,
+    ".command": Kind.SHELL, ".just": Kind.MAKEFILE, ".ps1": Kind.SHELL, ".bat": Kind.SHELL,
     ".cmd": Kind.SHELL,
 } | dict.fromkeys((
     ".js", ".jsx", ".mjs", ".ts", ".tsx", ".java", ".scala", ".kt", ".go", ".rs", ".r", ".jl", ".rb", ".php", ".cs",

@@ -60,6 +60,13 @@ def blocks(text: str) -> Iterator[Block]:
         for code in _INLINE.finditer(line):
             first, last = code.span("html" if code["html"] else "code")
             yield Block(Fragment(text).part(start + first, start + last), "", inline=True)
+        if re.match(r"[ \t]*>>> ", line):
+            inner = []
+            while number < len(spans) and text[slice(*spans[number])].strip():
+                inner.append(spans[number])
+                number += 1
+            yield Block(Fragment(text).dedented(inner), "pycon")
+            continue
         if found := _LITERAL.match(line):
             number, inner = _indented(text, spans, number + 1, len(found["indent"]))
             if inner:

@@ -44,6 +44,11 @@ def read(text: str) -> Notebook:
             continue
         if first.startswith("%%") and not _PYTHON_CELL.match(first):
             continue
+        written = re.match(r"%%(?:writefile|file)\s+(?:-a\s+)?(?P<path>\S+)", first)
+        if written is not None and not written["path"].endswith(".py"):
+            if written["path"].endswith((".sh", ".bash")):
+                book.shell.append(cell.part(cell.text.find("\n") + 1, len(cell.text)))
+            continue
         book.runs += [found["path"] for found in _RUN.finditer(cell.text)]
         joined.append(_neutral(cell, book))
     book.python = concatenated(joined)
@@ -140,7 +145,7 @@ def _neutral(cell: Fragment, book: Notebook) -> tuple[str, list[Piece]]:
     for start, end in line_spans(cell.text):
         line = cell.text[start:end]
         body = line.lstrip()
-        found = re.match(r"(?:[\w, ]+=\s*)?!+|%(?:sh|system|sx|bash)\s|%(?=(?:pip|conda|uv)\s)", body)
+        found = re.match(r"(?:[\w, ]+=\s*)?!+|%(?:sh|system|sx|bash)\s|%(?=(?:pip|conda|uv)\s)|%(?:set_)?env\s", body)
         if found is not None:
             offset = start + len(line) - len(body) + found.end()
             book.shell.append(cell.part(offset, end))
