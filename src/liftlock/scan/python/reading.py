@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from liftlock.scan.python.scopes import Binding, Function, Scope, called, children
+from liftlock.scan.python.scopes import Binding, Function, Scope, called, children, returns
 from liftlock.scan.python.values import Local
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class Reading:
             inner = [(node.body, self._scope), (node.orelse, self._scope)]
         elif isinstance(node, ast.Call) and called(node) in _DEFAULTED and len(node.args) > 1:
             inner = [(node.args[-1], self._scope)]
+        elif isinstance(node, ast.Call):
+            inner = self._returned(node)
         found = [(each, scope) for each, scope in inner if each is not None and each is not node]
         if not found or depth > _DEEP:
             yield node, self._scope
@@ -114,6 +116,14 @@ class Reading:
             if other is not None and name in other.bindings:
                 return Reading(other, self._infer)._named(name)
         return []
+
+    def _returned(self, node: ast.Call) -> list[tuple[ast.expr | None, Scope]]:
+        """What a function of the tree gives back."""
+        found: list[tuple[ast.expr | None, Scope]] = []
+        for each in self._infer.values(node.func, self._scope) if self._infer is not None else ():
+            if isinstance(each, Local) and each.kind == "function" and isinstance(each.scope.node, Function):
+                found += [(value, each.scope) for value, yielded in returns(each.scope.node) if not yielded]
+        return found
 
     def _held(self, node: ast.Attribute) -> list[tuple[ast.expr | None, Scope]]:
         """What the tree puts into an attribute of its own modules, classes and objects."""

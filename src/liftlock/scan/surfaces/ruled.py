@@ -26,7 +26,7 @@ def hits(text: str, tools: Tools) -> Iterator[Hit]:
 
 @functools.cache
 def _values(names: frozenset[str]) -> re.Pattern[str]:
-    """`NAME=value`, `NAME: value`, `- name: NAME` with `value:` on the next line, `${NAME:-value}`, `ENV NAME value`."""
+    """`NAME=value`, `NAME: value`, `name: NAME` with `value:` below, `${NAME:-value}`, `ENV NAME value`."""
     assigned = r"[\"']?(?:\s*[?:+]?=\s*|\s*:\s+|:-|\s+value:\s*)"
     named = "|".join(sorted(names))
     before = rf"(?:(?<![\w$])(?P<name>{named})\b{assigned}|^\s*ENV\s+(?P<spaced>{named})\s+)"

@@ -41,6 +41,8 @@ class Settings:
     def go(self):
         mlflow.set_tracking_uri(self.place)  # expect self.place
 mlflow.set_tracking_uri(Settings().uri)  # expect Settings().uri
+def place(config): return config.get("uri") or "./mlruns"
+mlflow.set_tracking_uri(place({}))  # expect place({})
 """,
     ),
     "a fixture's path": (
