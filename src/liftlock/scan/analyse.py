@@ -36,6 +36,9 @@ _SHELL = frozenset(
 _PYTHON = frozenset({"python", "py", "python3", "pycon", "ipython", "ipython3", "py3", "pyi"})
 _ENVIRONMENT = frozenset({"env", "dotenv", "ini", "properties", "toml", "conf", "cfg"})
 _CONFIGURATION = frozenset({"yaml", "yml", "dockerfile", "docker", "makefile", "make"})
+_TEXT = frozenset({"text", "plaintext", "txt", "none"})
+_SESSION = re.compile(r"^\s*(?:\$ |curl )", re.MULTILINE)  # a text that is commands
+_TELLING = re.compile(r"mlflow|llm/v1/|format=pandas-", re.IGNORECASE)
 _SCRIPTS = frozenset({Kind.SHELL, Kind.MAKEFILE, Kind.DOCKERFILE, Kind.YAML, Kind.ENVIRONMENT})
 _TYPED = re.compile(r"[ \t]*[!$%]?[ \t]*(?P<command>mlflow[ \t]+[a-z])")
 _PROMPT = re.compile(r"^(\s*)(?:\$|%|>|#)\s+(?=\S)")
@@ -171,6 +174,9 @@ class Analyser:
                 found.hits += [hit for hit in inner.hits if hit.judgement.code != "LL302"]  # else it is a title
             else:
                 self._put(found, whole, shell.endpoint_hits(text, piece.start, self._tools))
+                for judgement, start, end, _ in self._tools.rules.text(text):
+                    if judgement.code == "LL808":  # tags and stages in data are no uses
+                        found.hits.append(Hit(judgement, piece.start + start, piece.start + end))
 
     # -- Shell and what holds shell -----------------------------------------------------------------------------------
 
@@ -312,10 +318,12 @@ class Analyser:
         python: list[Fragment] = []
         for block in docs.blocks(text):
             inner = Analysis()
-            language = block.language or ("" if block.inline else _guess(block.fragment.text))
+            language = block.language
+            if not block.inline and (not language or (language in _TEXT and _SESSION.search(block.fragment.text))):
+                language = _guess(block.fragment.text)
             if language in _PYTHON:
                 self._python_block(block.fragment, python, inner)
-            elif "mlflow" not in block.fragment.text.lower() and "llm/v1/" not in block.fragment.text:
+            elif not _TELLING.search(block.fragment.text):
                 continue
             elif block.inline:
                 self._inline(block.fragment, inner)

@@ -43,6 +43,7 @@ LABELLED: dict[str, set[tuple[str, int, str]]] = {
     },
     "mlflow-export-import==1.2.0": {
         ("mlflow_export_import/common/model_utils.py", 14, "LL105"),
+        ("mlflow_export_import/common/utils.py", 9, "LL812"),
         ("mlflow_export_import/common/model_utils.py", 25, "LL105"),
         ("mlflow_export_import/common/model_utils.py", 73, "LL105"),
         ("mlflow_export_import/model/import_model.py", 69, "LL105"),

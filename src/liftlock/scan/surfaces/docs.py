@@ -79,7 +79,9 @@ def blocks(text: str) -> Iterator[Block]:
 
 def _bare(line: str) -> int:
     """Where in a line of a plain text a command stands that is all of it, or -1."""
-    found = re.match(r"\s*(?:[$>%]\s*)*(?P<command>mlflow [a-z][a-z-]* .*[-<:/])", line)
+    found = re.match(r"\s*(?:[$>%]\s*)*(?P<command>curl\s+\S|mlflow [a-z][a-z-]* .*[-<:/])", line)
+    if found is not None and found["command"].startswith("curl"):
+        return found.start("command")
     whole = found is not None and not line.rstrip().endswith((".", ",")) and not PROSE.search(line)
     return found.start("command") if whole and found is not None else -1
 

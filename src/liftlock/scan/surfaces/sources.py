@@ -29,8 +29,9 @@ def pieces(text: str) -> Iterator[Piece]:
         if not _aside(text, found.start()):
             yield Piece("list", *found.span())
     for found in _STRING.finditer(text):
-        if found.lastgroup is not None and "mlflow" in found[found.lastgroup] and not _aside(text, found.start()):
-            yield Piece("string", *found.span(found.lastgroup))
+        inner = found[found.lastgroup] if found.lastgroup is not None else ""
+        if ("mlflow" in inner or "=pandas-" in inner) and not _aside(text, found.start()):
+            yield Piece("string", *found.span(found.lastgroup or 0))
     for pattern in (_VARIABLE, _NAMED):
         for found in pattern.finditer(text):
             if not _aside(text, found.start()):
