@@ -27,7 +27,7 @@ from liftlock.scan.rules.registry import Rules, answered
 from liftlock.scan.suppress import ignored, matches
 from liftlock.scan.surfaces import Kind, book_of, kind_of
 from liftlock.scan.text import Lines
-from liftlock.scan.walk import Walk, mentions
+from liftlock.scan.walk import Walk, base_of, mentions
 from liftlock.scan.words import Words
 
 _STEP = 2000
@@ -57,15 +57,16 @@ class _Tree:
     candidates: list[Document] = field(default_factory=list)  # Python that uses such names without naming MLflow
     modules: dict[str, Module] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
 
 
 def scan(
-    roots: Iterable[Path], catalogue: Catalogue, source: Release, target: Release, options: Options | None = None,
+    roots: Sequence[Path], catalogue: Catalogue, source: Release, target: Release, options: Options | None = None,
     observer: Observer = silent,
 ) -> ScanResult:  # fmt: skip
     """Scan files and directories for the way from `source` to `target`.
 
-    Paths of findings are relative to the root they were found under. A file that cannot be read, or not be understood
+    Paths of findings are relative to the root, or to `walk.base_of` several. A file that cannot be read, or not be understood
     whole, is listed in `skipped`. Raises ReleaseError when the catalogue does not know a release.
     """
     collects = gc.isenabled()
@@ -78,14 +79,14 @@ def scan(
 
 
 def _scan(
-    roots: Iterable[Path], catalogue: Catalogue, source: Release, target: Release, options: Options, observer: Observer
+    roots: Sequence[Path], catalogue: Catalogue, source: Release, target: Release, options: Options, observer: Observer
 ) -> ScanResult:
     tools = _tools(catalogue, source, target)
     members = tools.judge.risky_members((objects.CLIENT, objects.INFO))
     walk = Walk(members=tuple(name.encode() for name in members))
     tree = _Tree()
+    base = base_of(roots)
     for root in roots:
-        base = root if root.is_dir() else root.parent
         for path in walk.paths(root):
             if walk.files % _STEP == 0:
                 observer(Progress(work="look for MLflow", done=walk.files, unit="files"))
@@ -108,7 +109,7 @@ def _scan(
         found, left = _findings(document, analysis.hits, options, own)
         findings += found
         suppressed += left
-    skipped = {_shown(path, roots): reason for path, reason in walk.skipped.items()} | tree.skipped
+    skipped = {os.path.relpath(path, base): reason for path, reason in walk.skipped.items()} | tree.skipped
     return ScanResult(
         source=tools.judge.source.version, target=tools.judge.target.version, files=walk.files,
         findings=tuple(sorted(findings, key=lambda each: (each.path, each.line, each.column, each.code))),
@@ -141,14 +142,6 @@ def _tools(catalogue: Catalogue, source: Release, target: Release) -> Tools:
     return Tools(judge, Words(judge, rules), rules)
 
 
-def _shown(path: str, roots: Iterable[Path]) -> str:
-    for root in roots:
-        base = str(root if root.is_dir() else root.parent)
-        if path.startswith(base + os.sep):
-            return path[len(base) + 1 :]
-    return path
-
-
 def _read(path: str, base: Path, walk: Walk, tree: _Tree) -> None:
     kind = kind_of(path)
     if kind is None and "." in posixpath.basename(path):
@@ -161,8 +154,11 @@ def _read(path: str, base: Path, walk: Walk, tree: _Tree) -> None:
     if kind is None or b"\0" in data[:8000]:
         return
     text, encoding = decode(data)
-    relative = os.path.relpath(path, base)
-    document = Document(relative.replace(os.sep, "/"), kind, text, encoding)
+    relative = os.path.relpath(path, base).replace(os.sep, "/")
+    if relative in tree.seen:
+        return  # below two roots
+    tree.seen.add(relative)
+    document = Document(relative, kind, text, encoding)
     if not mentions(data):
         tree.candidates.append(document)
     elif _parse(document, tree):

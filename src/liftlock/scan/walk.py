@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,18 @@ _FOREIGN = frozenset({
 })  # fmt: skip
 _CONFIGURES = (b"route_type: llm/v1/", b'route_type: "llm/v1/')  # YAML of the gateway, which need not name MLflow
 _MENTIONS = (b"mlflow", b"MLflow", b"MLFLOW", b"MLFlow", b"Mlflow")
+
+
+def base_of(roots: Sequence[Path]) -> Path:
+    """The directory that the paths of findings are relative to: the root; for several the current one, if they are in
+    it, or else what they have in common.
+    """
+    folders = [root if root.is_dir() else root.parent for root in roots]
+    if len(folders) == 1:
+        return folders[0]
+    here = Path.cwd()
+    absolute = [Path(os.path.abspath(each)) for each in folders]
+    return here if all(each.is_relative_to(here) for each in absolute) else Path(os.path.commonpath(absolute))
 
 
 @dataclass(frozen=True)
