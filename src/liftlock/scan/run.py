@@ -66,8 +66,8 @@ def scan(
 ) -> ScanResult:  # fmt: skip
     """Scan files and directories for the way from `source` to `target`.
 
-    Paths of findings are relative to the root, or to `walk.base_of` several. A file that cannot be read, or not be understood
-    whole, is listed in `skipped`. Raises ReleaseError when the catalogue does not know a release.
+    Paths of findings are relative to the root, or to `walk.base_of` several. A file that cannot be read, or not be
+    understood whole, is listed in `skipped`. Raises ReleaseError when the catalogue does not know a release.
     """
     collects = gc.isenabled()
     gc.disable()  # syntax trees are many small objects that all live until the end

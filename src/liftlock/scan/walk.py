@@ -26,7 +26,7 @@ def base_of(roots: Sequence[Path]) -> Path:
     if len(folders) == 1:
         return folders[0]
     here = Path.cwd()
-    absolute = [Path(os.path.abspath(each)) for each in folders]
+    absolute = [each.resolve() for each in folders]
     return here if all(each.is_relative_to(here) for each in absolute) else Path(os.path.commonpath(absolute))
 
 

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import uv
 
 from liftlock.knowledge import behaviours
 from liftlock.model.release import Release
@@ -133,7 +134,7 @@ mlflow.MlflowClient().transition_model_version_stage("m", version.version, "Prod
 new = "warned"
 """,
 }  # fmt: skip
-UNTRIED = {"LL806"}  # needs SHAP
+APART = {"LL806"}  # in a test of its own, because it needs SHAP
 # What a release has nothing of, or its plain environment lacks a package for: scikit-learn, pydantic, aiohttp.
 BEFORE = {"1.30.1": {"LL807", "LL811", "LL813"}, OLD: {"LL813"}, "2.22.5": {"LL813"}}
 
@@ -158,7 +159,7 @@ def _check(version: str, directory: Path) -> None:
 
 
 def test_every_rule_is_tried_or_named() -> None:
-    assert {rule.code.code for rule in RULES} == set(SNIPPETS) | UNTRIED
+    assert {rule.code.code for rule in RULES} == set(SNIPPETS) | APART
 
 
 @pytest.mark.release
@@ -171,3 +172,35 @@ def test_rules_in_the_newest_release(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", ["1.30.1", OLD, "2.22.5", "3.4.0"])
 def test_rules_in_between(version: str, tmp_path: Path) -> None:
     _check(version, tmp_path)
+
+
+_EXPLAINER = """
+import os, mlflow, numpy, pandas
+from sklearn.linear_model import LogisticRegression
+mlflow.set_tracking_uri("sqlite:////" + os.getcwd() + "/x.db")
+frame = pandas.DataFrame(numpy.random.RandomState(0).rand(60, 2), columns=["a", "b"])
+truth = (frame.a > frame.b).astype(int)
+with mlflow.start_run() as run:
+    uri = mlflow.sklearn.log_model(LogisticRegression().fit(frame, truth), "m").model_uri
+    mlflow.models.evaluate(uri, frame.assign(y=truth), targets="y", model_type="classifier")
+artifacts = [each.path for each in mlflow.MlflowClient().list_artifacts(run.info.run_id)]
+assert "shap_summary_plot.png" in artifacts, artifacts
+print("explainer" not in artifacts)
+"""
+_SHAP = ("shap", "numba", "llvmlite", "slicer", "tqdm")
+
+
+@pytest.mark.soak
+@pytest.mark.release
+@pytest.mark.parametrize("version", ["2.22.5", newest()])
+def test_the_explainer(version: str, tmp_path: Path) -> None:
+    python, beside = str(environment(version).python), tmp_path / "shap"
+    words = [uv.find_uv_bin(), "pip", "install", "-q", "--python", python, "--target", str(beside), "--no-deps", *_SHAP]
+    subprocess.run(words, check=True, timeout=600, env=clean_environment())
+    done = subprocess.run(
+        [python, "-c", _EXPLAINER], capture_output=True, text=True, timeout=600, check=False, cwd=tmp_path,
+        env=clean_environment({"PYTHONPATH": str(beside), "GIT_PYTHON_REFRESH": "quiet"}),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    new = behaviours.of_rule("LL806").release <= Release(version=version)
+    assert done.stdout.splitlines()[-1] == str(new)
