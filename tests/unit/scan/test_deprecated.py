@@ -123,6 +123,7 @@ def _check(version: str, least: int, directory: Path) -> None:
     assert outcomes.count("warns") >= least
 
 
+@pytest.mark.soak
 @pytest.mark.release
 def test_the_newest_release_warns(tmp_path: Path) -> None:
     _check(newest(), 55, tmp_path)
