@@ -285,7 +285,7 @@ class Analyser:
                 shells = number and command[number - 1].value in ("-c", "-lc", "-ec", "-cx", "-xc")
                 if shells or re.match(r"(?:\S*/)?mlflow\s", inner.text):
                     self._shell(inner, found)
-        self._put(found, fragment, shell.command_hits([command], self._tools))
+        self._put(found, fragment, shell.command_hits([command], self._tools, listed=True))
 
     def _yaml(self, whole: Fragment, found: Analysis) -> None:
         found.hits += pins.pythons(whole.text, self._tools, "yaml")

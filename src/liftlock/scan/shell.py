@@ -217,8 +217,10 @@ def heredocs(text: str) -> list[tuple[int, int, list[Word]]]:
     return splitter.heredocs
 
 
-def command_hits(commands: Sequence[Sequence[Word]], tools: Tools) -> Iterator[Hit]:
-    """Uses in simple commands: `mlflow ...`, and paths of endpoints in any word."""
+def command_hits(commands: Sequence[Sequence[Word]], tools: Tools, *, listed: bool = False) -> Iterator[Hit]:
+    """Uses in simple commands: `mlflow ...`, and paths of endpoints in any word. `listed`: each word is an element of
+    a list, which has to stay one word.
+    """
     for command in commands:
         words = list(command)
         while words and words[0].value is not None and re.match(r"\w+\+?=", words[0].value):
@@ -229,8 +231,10 @@ def command_hits(commands: Sequence[Sequence[Word]], tools: Tools) -> Iterator[H
             for judged in tools.words.command([word.value for word in rest]):
                 first, last = rest[judged.first], rest[judged.last - 1]
                 edits: tuple[tuple[int, int, str], ...] = ()
-                if last.text == last.value and (new := renamed(judged, [word.value for word in rest])):
-                    edits = ((last.start, last.end, new),)
+                quoted = last.text[:1] in ("'", '"') and last.text[1:-1] == last.value
+                if (last.text == last.value or quoted) and (new := renamed(judged, [word.value for word in rest])):
+                    one = new.replace(" ", "=") if listed or quoted else new
+                    edits = ((last.start + quoted, last.end - quoted, one),)
                 yield Hit(judged.judgement, first.start, last.end, edits)
         for word in words:
             yield from endpoint_hits(word.text, word.start, tools)

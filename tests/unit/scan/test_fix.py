@@ -105,6 +105,14 @@ def test_strings_left_alone(tmp_path: Path, line: str) -> None:
     assert _fix(tmp_path, "a.py", text) == text
 
 
+def test_an_element_of_a_list_stays_one_word(tmp_path: Path) -> None:
+    text = b"services:\n  a:\n    command:\n      - mlflow\n      - run\n      - .\n      - --no-conda\n"
+    assert _fix(tmp_path, "compose.yaml", text) == text.replace(b"--no-conda", b"--env-manager=local")
+    text = b'FROM x\nRUN ["mlflow", "experiments", "list"]\nCMD ["mlflow", "run", ".", "--no-conda"]\n'
+    fixed = text.replace(b"list", b"search").replace(b"--no-conda", b"--env-manager=local")
+    assert _fix(tmp_path, "Dockerfile", text) == fixed
+
+
 MOVES = [
     ("from mlflow.langchain import get_default_conda_env\nget_default_conda_env()\n",
      "from mlflow.langchain.model import get_default_conda_env\nget_default_conda_env()\n"),
