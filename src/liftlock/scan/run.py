@@ -31,6 +31,7 @@ from liftlock.scan.walk import Walk, base_of, mentions
 from liftlock.scan.words import Words
 
 _STEP = 2000
+_DATA = 1 << 20  # bytes from which on JSON and other languages are data, or written by a program
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _read(path: str, base: Path, walk: Walk, tree: _Tree) -> None:
     if data is None:
         return
     kind = kind or kind_of(path, data[:200])
-    if kind is None or b"\0" in data[:8000]:
+    if kind is None or b"\0" in data[:8000] or (kind is Kind.SOURCE and len(data) > _DATA):
         return
     text, encoding = decode(data)
     relative = os.path.relpath(path, base).replace(os.sep, "/")

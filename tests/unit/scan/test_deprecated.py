@@ -18,9 +18,11 @@ from liftlock.releases.children import clean_environment
 from liftlock.scan.judge import Judge
 from liftlock.scan.model import Verdict
 from tests.support.releases import OLD, environment, newest
+from tests.support.scan_rows import RESOLVE
 
 # A wrapper that warns does so before it calls, so no arguments are needed. What has no wrapper warns in its log.
-_RUNNER = """
+_RUNNER = (
+    f"""
 import contextlib, importlib, inspect, json, logging, os, sys, warnings
 import mlflow
 
@@ -30,19 +32,8 @@ class Kept(logging.Handler):
         said.append(record.getMessage())
 logging.getLogger("mlflow").addHandler(Kept())
 
-def resolve(path):
-    parts = path.split(".")
-    for number in range(len(parts), 0, -1):
-        try:
-            found = importlib.import_module(".".join(parts[:number]))
-            break
-        except ModuleNotFoundError as error:
-            if not (error.name or "").startswith("mlflow"):
-                raise
-    for name in parts[number:]:
-        found = getattr(found, name)
-    return found
-
+{RESOLVE}"""
+    + """
 outcomes = []
 for path, given in json.load(sys.stdin):
     said.clear()
@@ -72,6 +63,7 @@ for path, given in json.load(sys.stdin):
     outcomes.append("warns" if any("deprecated" in each.lower() for each in words) else "silent")
 print(json.dumps(outcomes))
 """
+)
 _SHIM = re.compile(r"deprecated_parameter\('(\w+)'|(request_id)_backward_compatible")
 # What warns inside rather than in a wrapper is called with what it takes to get there.
 _GIVEN: dict[str, dict[str, object]] = {

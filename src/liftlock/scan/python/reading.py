@@ -18,7 +18,7 @@ _MOST = 12  # alternatives of one expression
 # Objects of pathlib that pytest hands to tests.
 _PATHS = frozenset({"tmp_path", "tmpdir"})
 _SAME = frozenset({"str", "Path", "PosixPath", "PurePath", "abspath", "realpath", "fspath"})
-# The last argument is what they give when nothing else is there.
+# Functions whose last argument is a fallback.
 _DEFAULTED = frozenset({"get", "getenv", "getattr", "pop", "setdefault", "env", "config"})
 _OWN = frozenset({"absolute", "resolve", "as_posix", "expanduser", "__str__", "rstrip", "strip"})
 
@@ -86,8 +86,8 @@ class Reading:
             inner = [(each, self._scope) for each in node.values]
         elif isinstance(node, ast.IfExp):
             inner = [(node.body, self._scope), (node.orelse, self._scope)]
-        elif isinstance(node, ast.Call) and called(node) in _DEFAULTED and len(node.args) > 1:
-            inner = [(node.args[-1], self._scope)]
+        elif isinstance(node, ast.Call) and called(node) in _DEFAULTED and (fallback := _fallback(node)) is not None:
+            inner = [(fallback, self._scope)]
         elif isinstance(node, ast.Call):
             inner = self._returned(node)
         found = [(each, scope) for each, scope in inner if each is not None and each is not node]
@@ -186,6 +186,12 @@ class Reading:
             if isinstance(current, ast.Name) and depth < _DEEP and (value := self.bound(current)) is not current:
                 yield from self._inside(value, depth + 1)
             todo += children(current)
+
+
+def _fallback(node: ast.Call) -> ast.expr | None:
+    """What `getenv("X", fallback)` or `config("X", default=fallback)` gives when nothing else is there."""
+    named = next((each.value for each in node.keywords if each.arg == "default"), None)
+    return named or (node.args[-1] if len(node.args) > 1 else None)
 
 
 def _default(function: Function, name: str) -> ast.expr | None:
