@@ -134,6 +134,17 @@ other = f"{host}/registered-models/list"  # expect LL401
 page = f"{folder_of(x)}/experiments/list"
 requests.get("{server}/api/2.0/preview/mlflow/runs/get")  # expect LL401
 """,
+    "requirements that are installed": """
+import mlflow, os, subprocess
+@component(packages_to_install=["pandas", "mlflow==2.9.2"])  # expect LL601
+def train(): ...
+PythonVirtualenvOperator(requirements=["mlflow<3"])  # expect LL601
+subprocess.check_call([sys.executable, "-m", "pip", "install", "mlflow[extras]==2.9.2"])  # expect LL601
+os.system("pip install -q mlflow==2.9.2")  # expect LL601
+session.install("mlflow==2.9.2", "mlflow-export-import==1.0")  # expect LL601
+session.install("mlflow>=2", "pandas")
+VERSIONS = ["mlflow==2.9.2"]
+""",
     "imports that are made by a helper": """
 from typing import Any
 def import_mlflow() -> Any:

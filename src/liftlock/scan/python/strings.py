@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -12,6 +12,7 @@ from liftlock.scan.hits import Hit, Tools
 from liftlock.scan.model import Confidence, Judgement, Verdict
 from liftlock.scan.python.reading import text_of
 from liftlock.scan.shell import command_hits, renamed, split_words
+from liftlock.scan.surfaces import pins
 from liftlock.scan.surfaces.docs import PROSE
 
 _RUNNERS = frozenset({
@@ -33,6 +34,8 @@ _VARIABLE = re.compile(r"_?MLFLOW_[A-Z][A-Z0-9_]*[A-Z0-9]\Z")
 _MLFLOW = re.compile(r"\s*(?:\S+\s+)*?(?:\S*/)?mlflow\s")
 _LINE = re.compile(r"[\s$!>\-*`'\"#:0-9.)]*(?P<command>mlflow\s+(?P<word>[a-z]+)\b)")
 _COMMANDS = frozenset({"bash_command", "command", "commands", "cmd", "script", "entrypoint"})
+# Keywords whose list a program installs: components of Kubeflow, operators of Airflow, setup.
+_REQUIRED = frozenset({"packages_to_install", "requirements", "install_requires", "additional_dependencies"})
 _SHELLED = frozenset({"-c", "-lc", "-ec", "-cx", "-xc", "-exc"})
 _SETTERS = frozenset({"setenv", "setdefault", "putenv", "get", "getenv"})  # with a value as second argument
 _READERS = frozenset({"get", "getenv", "setenv", "delenv", "putenv", "setdefault", "pop", "environ"})
@@ -150,7 +153,14 @@ class Strings:
             text = text_of(first)
             if text is not None and _MLFLOW.match(text):
                 yield from self._command(first, text)
+        if name in _RUNNERS and node.args and (text := text_of(node.args[0])) is not None and " install " in text:
+            for hit in pins.installed(split_words(text.replace("\0", "$X")), self._tools):
+                yield self._placed(node.args[0], hit.judgement, text[hit.start : hit.end])
+        if name == "install":  # of nox and the like
+            yield from self._required(node.args)
         for keyword in node.keywords:
+            if keyword.arg in _REQUIRED and isinstance(keyword.value, ast.List | ast.Tuple):
+                yield from self._required(keyword.value.elts)
             if keyword.arg in _COMMANDS and (text := text_of(keyword.value)) is not None and _MLFLOW.match(text):
                 yield from self._command(keyword.value, text)
         if name in _READERS and node.args and _names_variable(node.args[0]):
@@ -177,6 +187,8 @@ class Strings:
         for option, text, each in zip(texts, texts[1:], node.elts[1:], strict=False):
             if option in _SHELLED and text is not None and "mlflow " in text:
                 yield from self._command(each, text)
+        if "install" in texts:
+            yield from self._required(node.elts)
         for number, text in enumerate(texts):
             if text is None or not re.fullmatch(r"(?:\S*/)?mlflow", text) or "\0" in text:
                 continue
@@ -189,6 +201,13 @@ class Strings:
             words = [None if each is None or "\0" in each else each for each in texts[number + 1 :]]
             yield from self._elements(node, number + 1, words, "")
             return
+
+    def _required(self, nodes: Sequence[ast.expr]) -> Iterator[Hit]:
+        """Requirements that are elements of a list, or arguments."""
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "mlflow" in node.value:
+                for hit in pins.one(node.value, 0, self._tools):
+                    yield self._placed(node, hit.judgement, node.value[hit.start : hit.end])
 
     def invoked(self, node: ast.List, start: str) -> Iterator[Hit]:
         """The words given to a command of MLflow's own click program (`start`) by a runner."""

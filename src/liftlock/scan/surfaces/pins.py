@@ -127,10 +127,15 @@ def installed(commands: Iterable[Sequence[Word]], tools: Tools) -> Iterator[Hit]
     for command in commands:
         if any(word.value in _INSTALLS for word in command[:5]):
             for word in command:
-                found = _INSTALLED.match(word.text)
-                if found is not None and not _allows(found["pin"], tools.judge.target.key):
-                    start = word.start + found.start("pin")
-                    yield Hit(_excluded(found["pin"], tools), start, start + len(found["pin"]))
+                yield from one(word.text, word.start, tools)
+
+
+def one(text: str, start: int, tools: Tools) -> Iterator[Hit]:
+    """A requirement that is all of a text, which stands at `start`."""
+    found = _INSTALLED.match(text)
+    if found is not None and not _allows(found["pin"], tools.judge.target.key):
+        place = start + found.start("pin")
+        yield Hit(_excluded(found["pin"], tools), place, place + len(found["pin"]))
 
 
 def script(text: str) -> Fragment | None:
