@@ -183,7 +183,8 @@ class Analyser:
     def _shell(self, fragment: Fragment, found: Analysis, *, expansions: bool = False) -> None:
         tools = self._tools
         commands = shell.split_words(fragment.text)
-        self._put(found, fragment, shell.command_hits(commands, tools))
+        hits = shell.command_hits(commands, tools)
+        self._put(found, fragment, (hit for hit in hits if not (expansions and _is_prose(hit, fragment.text))))
         self._put(found, fragment, self._variables(commands, expansions))
         self._put(found, fragment, pins.installed(commands, self._tools))
         for start, end, reader in shell.heredocs(fragment.text):
@@ -389,6 +390,14 @@ class Analyser:
 def _goes_on(line: str, *, first: bool) -> bool:
     """Whether an instruction of a Dockerfile continues behind a line; comments inside one do not end it."""
     return line.rstrip().endswith("\\") or (not first and line.lstrip().startswith("#"))
+
+
+def _is_prose(hit: Hit, text: str) -> bool:
+    """Whether what looks like a command that never was is a line of output: `mlflow is running on port 5000`."""
+    if hit.judgement.code != "LL302":
+        return False
+    end = text.find("\n", hit.end)
+    return docs.PROSE.search(text, hit.end, end if end >= 0 else len(text)) is not None
 
 
 def _readable(text: str) -> bool:

@@ -100,6 +100,7 @@ FILES = [
     ("a.md", "We removed mlflow.list_experiments() and `higher_is_better`. mlflow experiments list is gone.\n", []),
     ("a.md", "`mlflow library` and `mlflow`\n", []),
     ("a.md", "```json\n{\"mlflow\": \"experiments list\"}\n```\n", []),
+    ("a.md", "```bash\n$ mlflow ui\nmlflow is now running on port 5000\nmlflow models list\n```\n", ["LL302"]),
     ("a.md", "> mlflow run is like conda, but not --no-conda\n>mlflow run . --no-conda\n", ["LL304"]),
     ("a.md", "<code>mlflow experiments list</code> and `mlflow ui`\n", ["LL301"]),
     ("a.md", "```{code-block} bash\nmlflow run . --no-conda\n```\n", ["LL304"]),
