@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from liftlock.scan.python.scopes import Binding, Function, Scope, called, children, returns
@@ -69,8 +70,8 @@ class Reading:
     def texts(self, node: ast.expr) -> list[str]:
         """All strings an expression may stand for: names bound several times, defaults, either side of `or`."""
         found: list[str] = []
-        for number, (each, scope) in enumerate(self._alternatives(node, 0)):
-            text = Reading(scope, self._infer).text(each) if number < _MOST else None
+        for each, scope in islice(self._alternatives(node, 0), _MOST):
+            text = Reading(scope, self._infer).text(each)
             if text and text not in found:
                 found.append(text)
         return found
