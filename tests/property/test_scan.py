@@ -79,7 +79,7 @@ def test_programs(text: str) -> None:
 def test_any_text(kind: str, first: str, second: str) -> None:
     names = {"python": "a.py", "notebook": "a.ipynb", "shell": "a.sh", "makefile": "Makefile", "docs": "a.md",
              "dockerfile": "Dockerfile", "yaml": "a.yaml", "environment": ".env", "requirements": "requirements.txt",
-             "model": "MLmodel"}  # fmt: skip
+             "model": "MLmodel", "source": "a.ts"}  # fmt: skip
     for text in (first + "mlflow" + second, f"mlflow experiments list {first}", f"`mlflow {first}`\n```sh\n{second}"):
         for each in findings(text, names[kind]):
             assert each.line >= 1 and each.column >= 1

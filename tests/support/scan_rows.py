@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from liftlock.knowledge.breaks import Break, Kind
 
+# Run inside a release: what a path of its API means. Raises ModuleNotFoundError of other packages, AttributeError.
+RESOLVE = """
+def resolve(path):
+    parts, found, number = path.split("."), mlflow, 1
+    for number in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:number]))
+            break
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith("mlflow"):
+                raise
+    for name in parts[number:]:
+        found = getattr(found, name)
+    return found
+"""
+
 
 def written(row: Break, parameter: str = "") -> tuple[str, str]:
     """A file that uses what a row speaks of, in one statement on its last line."""

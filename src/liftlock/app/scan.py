@@ -26,6 +26,7 @@ from liftlock.scan.model import Confidence, ScanFinding, ScanResult, Surface, Ve
 from liftlock.scan.suppress import fingerprint, matches
 from liftlock.scan.surfaces import kind_of
 from liftlock.scan.unused import Friend, Unused
+from liftlock.scan.walk import base_of
 
 PARTIAL = "LL901"
 
@@ -118,18 +119,14 @@ def scan(roots: Sequence[Path], options: Options, observer: Observer = silent) -
 
 
 def fixes(scanned: Scanned, *, unsafe: bool) -> list[tuple[Path, Fixed]]:
-    """What --fix would change, with the root each path is below."""
+    """What --fix would change, with the directory each path is below."""
     source, target = Release(version=scanned.result.source), Release(version=scanned.result.target)
 
     def rescan(path: str, text: str) -> Sequence[ScanFinding]:
         return run.scan_text(path, text, scanned.catalogue, source, target)
 
-    found: list[tuple[Path, Fixed]] = []
-    for root in scanned.roots:
-        base = root if root.is_dir() else root.parent
-        mine = [each for each in scanned.result.findings if (base / each.path).is_file()]
-        found += [(base, each) for each in prepare(base, mine, rescan, unsafe=unsafe)]
-    return found
+    base = base_of(scanned.roots)
+    return [(base, each) for each in prepare(base, scanned.result.findings, rescan, unsafe=unsafe)]
 
 
 def unused(scanned: Scanned) -> tuple[tuple[Unused, ...], tuple[Friend, ...]]:

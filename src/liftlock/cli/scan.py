@@ -130,18 +130,16 @@ class _Files:
     """Lines of scanned files, for the code frames."""
 
     def __init__(self, scanned: Scanned) -> None:
-        self._roots = scanned.roots
+        from liftlock.scan.walk import base_of
+
+        self._base = base_of(scanned.roots)
         self._kept: tuple[str, list[str]] = ("", [])
 
     def line(self, path: str, number: int) -> str:
         from liftlock.scan.run import decode
 
         if self._kept[0] != path:
-            for root in self._roots:
-                place = (root if root.is_dir() else root.parent) / path
-                if place.is_file():
-                    self._kept = path, decode(place.read_bytes())[0].split("\n")
-                    break
+            self._kept = path, decode((self._base / path).read_bytes())[0].split("\n")
         lines = self._kept[1]
         return lines[number - 1].rstrip("\r") if number <= len(lines) else ""
 

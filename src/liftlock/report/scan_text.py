@@ -25,7 +25,8 @@ def render(result: ScanResult, line_of: Callable[[str, int], str]) -> Iterator[s
         if finding.confidence.value != "certain":
             notes.append(finding.confidence.value)
         if finding.fixable:
-            notes.append("--fix can change it")
+            safe = all(edit.safe for edit in finding.edits)
+            notes.append("--fix can change it" if safe else "--fix --unsafe can change it")
         if notes:
             yield f"      {'; '.join(notes)}"
     yield tally(result)

@@ -53,13 +53,12 @@ class Arguments:
 
     def judge(self, path: str, call: Call) -> list[Judged]:
         """The arguments of a call against the signatures of A and B."""
-        was, now = self._old.parameters(path), self._new.parameters(path)
-        if now is None:
+        now = self._new.parameters(path)
+        was = self._before(path) if now is not None else None
+        if now is None or was is None:
             return []
         definition = self._callee(path)
         marks = definition.marks if definition is not None else ()
-        if was is None:
-            return []
         found = [judged for name in call.keywords if (judged := self._keyword(path, name, was, now, marks))]
         broken = {each.keyword for each in found}
         found += self._positional(path, call, was, now, marks)
@@ -70,6 +69,12 @@ class Arguments:
         if not any(mark.startswith(_SHIMS) for mark in marks) and not (call.star or call.starstar):
             found += self._required(path, call, was, now, bool(broken))
         return found
+
+    def _before(self, path: str) -> tuple[Parameter, ...] | None:
+        """A's signature of a callable, or that of the first release behind A that has it."""
+        numbers = range(self._history.old, self._history.new)
+        found = (self._history.surface(number).parameters(path) for number in numbers)
+        return next((each for each in found if each is not None), None)
 
     def _unseen(
         self, path: str, call: Call, was: tuple[Parameter, ...], now: tuple[Parameter, ...], marks: tuple[str, ...]
@@ -146,7 +151,7 @@ class Arguments:
         if not shim and not curated:
             return None
         path = symbol.partition("(")[0]
-        if curated and note is not None and note.rename not in named_parameters(self._new, path):
+        if curated and note is not None and note.rename and note.rename not in named_parameters(self._new, path):
             return None
         judgement = Judgement(
             code="LL203", verdict=Verdict.DEPRECATED, symbol=symbol,

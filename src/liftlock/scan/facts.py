@@ -49,7 +49,8 @@ def of_name(path: str) -> Note | None:
     while row is None and "." in known:
         known = known.rpartition(".")[0]
         above = _names().get(known)
-        row = above if above is not None and above.kind is Kind.MODULE else None
+        gone = above is not None and above.kind is Kind.MODULE and above.effect is not Effect.DEPRECATED
+        row = above if gone else None
     return Note(row) if row is not None else None
 
 
@@ -86,6 +87,7 @@ def of_variable(name: str) -> Note | None:
 def of_endpoint(path: str) -> Note | None:
     """What is known of a path of the REST API, whatever the method and prefix."""
     plain = path.replace("/ajax-api/", "/api/")
+    plain += "/" if plain.endswith("/preview/mlflow") else ""
     return next(
         (
             Note(row)

@@ -50,6 +50,7 @@ class Surface(enum.StrEnum):
     DOCS = "docs"
     REQUIREMENTS = "requirements"
     MODEL = "model"
+    SOURCE = "source"
 
 
 class Edit(Value, frozen=True):

@@ -25,13 +25,13 @@ from liftlock.scan.python.parse import parse
 from liftlock.scan.python.scopes import Module
 from liftlock.scan.rules.registry import Rules, answered
 from liftlock.scan.suppress import ignored, matches
-from liftlock.scan.surfaces import Kind, kind_of, notebook
+from liftlock.scan.surfaces import Kind, book_of, kind_of
 from liftlock.scan.text import Lines
-from liftlock.scan.walk import Walk, mentions
+from liftlock.scan.walk import Walk, base_of, mentions
 from liftlock.scan.words import Words
 
-_MAGIC_RUN = re.compile(r"^# MAGIC %run\s+[\"']?(?P<path>[^\s\"']+)", re.MULTILINE)
 _STEP = 2000
+_DATA = 1 << 20  # bytes from which on JSON and other languages are data, or written by a program
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,17 @@ class _Tree:
     candidates: list[Document] = field(default_factory=list)  # Python that uses such names without naming MLflow
     modules: dict[str, Module] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
 
 
 def scan(
-    roots: Iterable[Path], catalogue: Catalogue, source: Release, target: Release, options: Options | None = None,
+    roots: Sequence[Path], catalogue: Catalogue, source: Release, target: Release, options: Options | None = None,
     observer: Observer = silent,
 ) -> ScanResult:  # fmt: skip
     """Scan files and directories for the way from `source` to `target`.
 
-    Paths of findings are relative to the root they were found under. A file that cannot be read, or not be understood
-    whole, is listed in `skipped`. Raises ReleaseError when the catalogue does not know a release.
+    Paths of findings are relative to the root, or to `walk.base_of` several. A file that cannot be read, or not be
+    understood whole, is listed in `skipped`. Raises ReleaseError when the catalogue does not know a release.
     """
     collects = gc.isenabled()
     gc.disable()  # syntax trees are many small objects that all live until the end
@@ -79,14 +80,14 @@ def scan(
 
 
 def _scan(
-    roots: Iterable[Path], catalogue: Catalogue, source: Release, target: Release, options: Options, observer: Observer
+    roots: Sequence[Path], catalogue: Catalogue, source: Release, target: Release, options: Options, observer: Observer
 ) -> ScanResult:
     tools = _tools(catalogue, source, target)
     members = tools.judge.risky_members((objects.CLIENT, objects.INFO))
     walk = Walk(members=tuple(name.encode() for name in members))
     tree = _Tree()
+    base = base_of(roots)
     for root in roots:
-        base = root if root.is_dir() else root.parent
         for path in walk.paths(root):
             if walk.files % _STEP == 0:
                 observer(Progress(work="look for MLflow", done=walk.files, unit="files"))
@@ -109,7 +110,7 @@ def _scan(
         found, left = _findings(document, analysis.hits, options, own)
         findings += found
         suppressed += left
-    skipped = {_shown(path, roots): reason for path, reason in walk.skipped.items()} | tree.skipped
+    skipped = {os.path.relpath(path, base): reason for path, reason in walk.skipped.items()} | tree.skipped
     return ScanResult(
         source=tools.judge.source.version, target=tools.judge.target.version, files=walk.files,
         findings=tuple(sorted(findings, key=lambda each: (each.path, each.line, each.column, each.code))),
@@ -142,14 +143,6 @@ def _tools(catalogue: Catalogue, source: Release, target: Release) -> Tools:
     return Tools(judge, Words(judge, rules), rules)
 
 
-def _shown(path: str, roots: Iterable[Path]) -> str:
-    for root in roots:
-        base = str(root if root.is_dir() else root.parent)
-        if path.startswith(base + os.sep):
-            return path[len(base) + 1 :]
-    return path
-
-
 def _read(path: str, base: Path, walk: Walk, tree: _Tree) -> None:
     kind = kind_of(path)
     if kind is None and "." in posixpath.basename(path):
@@ -159,11 +152,14 @@ def _read(path: str, base: Path, walk: Walk, tree: _Tree) -> None:
     if data is None:
         return
     kind = kind or kind_of(path, data[:200])
-    if kind is None or b"\0" in data[:8000]:
+    if kind is None or b"\0" in data[:8000] or (kind is Kind.SOURCE and len(data) > _DATA):
         return
     text, encoding = decode(data)
-    relative = os.path.relpath(path, base)
-    document = Document(relative.replace(os.sep, "/"), kind, text, encoding)
+    relative = os.path.relpath(path, base).replace(os.sep, "/")
+    if relative in tree.seen:
+        return  # below two roots
+    tree.seen.add(relative)
+    document = Document(relative, kind, text, encoding)
     if not mentions(data):
         tree.candidates.append(document)
     elif _parse(document, tree):
@@ -197,22 +193,22 @@ def _parse(document: Document, tree: _Tree) -> bool:
     """Parse what is Python; False when nothing of the file can be seen."""
     text = document.text
     runs: list[str] = []
-    if document.kind is Kind.NOTEBOOK:
-        try:
-            book = notebook.read(text)
-        except ValueError as error:
-            tree.skipped[document.path] = str(error)
-            return False
+    if document.kind not in (Kind.PYTHON, Kind.NOTEBOOK, Kind.SOURCE):
+        return True
+    try:
+        book = book_of(document.path, document.kind, text)
+    except ValueError as error:
+        tree.skipped[document.path] = str(error)
+        return False
+    if book is not None:
         text, runs = book.python.text, book.runs
-    elif document.kind is Kind.PYTHON:
-        runs = [found["path"] for found in _MAGIC_RUN.finditer(text)]
-    else:
+    elif document.kind is Kind.SOURCE:
         return True
     try:
         parsed, _, whole = parse(text)
     except SyntaxError as error:
         tree.skipped[document.path] = f"not understood from line {error.lineno} on"
-        return document.kind is Kind.NOTEBOOK
+        return document.kind is not Kind.PYTHON
     except RecursionError:
         tree.skipped[document.path] = "nested too deeply"
         return False
@@ -245,6 +241,11 @@ class _Own:
         self._documents = documents
         self._kept: dict[str, bool] = {}
         self._found: dict[str, bool] = {}
+        self._models = {posixpath.dirname(each.path) for each in documents if each.kind is Kind.MODEL}
+
+    def is_model(self, path: str) -> bool:
+        """Whether a file lies in the folder of a saved model."""
+        return posixpath.dirname(path) in self._models
 
     def is_own(self, name: str) -> bool:
         """Whether anything in the tree reads the variable itself."""
@@ -280,6 +281,8 @@ def _findings(document: Document, hits: Iterable[Hit], options: Options, own: _O
             continue
         if any(own.mentions(word) for word in answered(judgement.code)):
             continue
+        if judgement.code.startswith("LL6") and own.is_model(document.path):
+            continue  # the environment a saved model keeps
         if options.select and not matches(judgement.code, options.select):
             continue
         if matches(judgement.code, options.ignore):

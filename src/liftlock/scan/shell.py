@@ -7,11 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from liftlock.scan.hits import Hit, Tools
-from liftlock.scan.model import Judgement
+from liftlock.scan.words import JudgedWord
 
 VARIABLE = re.compile(r"_?MLFLOW_[A-Z][A-Z0-9_]*[A-Z0-9]\Z")
-_ENDPOINT = re.compile(r"/(?:ajax-)?api/\d\.\d/(?:preview/)?mlflow/[a-z][a-z-]*(?:/[a-z-]+)+(?![\w*/-])")
-_EXECUTABLE = re.compile(r"(?:\S*/)?mlflow(?:\.exe)?\Z")
+_ENDPOINT = re.compile(
+    r"/(?:ajax-)?api/\d\.\d/(?:(?:preview/)?mlflow/[a-z][a-z-]*(?:/[a-z-]+)+(?![\w*/-])|preview/mlflow(?=/?(?:[\s\"'`{$<]|$)))"
+)
+_EXECUTABLE = re.compile(r"(?:\S*/)?mlflow(?:\.exe|\.cli)?\Z")
+_HELD = re.compile(r"\$[({]?MLFLOW(?:_BIN|_CMD|_EXE)?[)}]?\Z")  # $(MLFLOW) of a Makefile
+# Programs that run a command which is given to them as one word.
+RUNNERS = frozenset({"ssh", "tmux", "screen", "watch", "eval", "su", "runuser", "parallel", "concurrently", "script"})
 # Words after which a command stands although the first word of the line is another program.
 _BEFORE = frozenset(
     {"--", "run", "exec", "-m", "sudo", "env", "nohup", "time", "xargs", "uvx", "command", "nice", "-i"}
@@ -212,8 +217,10 @@ def heredocs(text: str) -> list[tuple[int, int, list[Word]]]:
     return splitter.heredocs
 
 
-def command_hits(commands: Sequence[Sequence[Word]], tools: Tools) -> Iterator[Hit]:
-    """Uses in simple commands: `mlflow ...`, and paths of endpoints in any word."""
+def command_hits(commands: Sequence[Sequence[Word]], tools: Tools, *, listed: bool = False) -> Iterator[Hit]:
+    """Uses in simple commands: `mlflow ...`, and paths of endpoints in any word. `listed`: each word is an element of
+    a list, which has to stay one word.
+    """
     for command in commands:
         words = list(command)
         while words and words[0].value is not None and re.match(r"\w+\+?=", words[0].value):
@@ -223,31 +230,32 @@ def command_hits(commands: Sequence[Sequence[Word]], tools: Tools) -> Iterator[H
             rest = words[place + 1 :]
             for judged in tools.words.command([word.value for word in rest]):
                 first, last = rest[judged.first], rest[judged.last - 1]
-                yield Hit(
-                    judged.judgement, first.start, last.end, _edits(judged.judgement, rest, judged.first, judged.last)
-                )
+                edits: tuple[tuple[int, int, str], ...] = ()
+                quoted = last.text[:1] in ("'", '"') and last.text[1:-1] == last.value
+                if (last.text == last.value or quoted) and (new := renamed(judged, [word.value for word in rest])):
+                    one = new.replace(" ", "=") if listed or quoted else new
+                    edits = ((last.start + quoted, last.end - quoted, one),)
+                yield Hit(judged.judgement, first.start, last.end, edits)
         for word in words:
             yield from endpoint_hits(word.text, word.start, tools)
 
 
-def _edits(judgement: Judgement, rest: Sequence[Word], first: int, last: int) -> tuple[tuple[int, int, str], ...]:
-    word = rest[last - 1]
-    if not judgement.rename or word.text != word.value:
-        return ()
-    if judgement.code == "LL301" and last - first == 2:
-        options = [each.value for each in rest[last:] if each.value is None or each.value.startswith("-")]
+def renamed(judged: JudgedWord, words: Sequence[str | None]) -> str:
+    """What may stand instead of the last word that was judged, with the same meaning; empty when nothing may."""
+    judgement, word = judged.judgement, words[judged.last - 1] or ""
+    if judgement.code == "LL301" and judged.last - judged.first == 2:
+        options = [each for each in words[judged.last :] if each is None or each.startswith("-")]
         if judgement.rename == "search" and any(each not in ("--view", "-v") for each in options):
-            return ()
-        return ((word.start, word.end, judgement.rename),)
-    if judgement.code == "LL304" and "=" not in word.text:
-        return ((word.start, word.end, judgement.rename),)
-    return ()
+            return ""
+        return judgement.rename
+    return judgement.rename if judgement.code == "LL304" and "=" not in word else ""
 
 
 def _executable(words: Sequence[Word], tools: Tools) -> int | None:
     """Where in a simple command the program `mlflow` stands, or None."""
     for number, word in enumerate(words):
-        if word.value is None or not _EXECUTABLE.match(word.value) or number + 1 >= len(words):
+        named = word.value is not None and _EXECUTABLE.match(word.value)
+        if not (named or _HELD.match(word.text)) or number + 1 >= len(words):
             continue
         following = words[number + 1].value
         if following is None or following in ("=", "=="):
@@ -276,11 +284,10 @@ def endpoint_hits(text: str, offset: int, tools: Tools) -> Iterator[Hit]:
     for found in _ENDPOINT.finditer(text):
         judgement = tools.words.endpoint(found[0])
         if judgement is not None:
-            edits: tuple[tuple[int, int, str], ...] = ()
             start, end = offset + found.start(), offset + found.end()
-            if judgement.rename and found[0].endswith(judgement.symbol.partition("/mlflow/")[2]):
-                tail = judgement.symbol.partition("/mlflow/")[2]
-                edits = ((end - len(tail), end, judgement.rename),)
+            edits: tuple[tuple[int, int, str], ...] = ()
+            if (new := tools.words.moved(found[0], judgement)) and new != found[0]:
+                edits = ((start, end, new),)
             yield Hit(judgement, start, end, edits)
 
 

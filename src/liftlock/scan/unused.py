@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from liftlock.model.release import Release
 from liftlock.scan.model import ScanFinding
 from liftlock.scan.run import decode
 from liftlock.scan.surfaces import kind_of
-from liftlock.scan.walk import Walk
+from liftlock.scan.walk import Walk, base_of
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 # What a word must have to be looked for alone: `query` or `df` are everywhere.
@@ -50,7 +51,7 @@ def unused(findings: Iterable[ScanFinding], source: Release, target: Release) ->
 
 
 def friends(
-    roots: Iterable[Path], findings: Sequence[ScanFinding], source: Release, target: Release, most: int = 3
+    roots: Sequence[Path], findings: Sequence[ScanFinding], source: Release, target: Release, most: int = 3
 ) -> tuple[Friend, ...]:
     """Words of breaking changes in files that name MLflow, on lines without a finding. Reads the tree again."""
     words = {name for row in breaks.between(source, target) for name in _names(row) if _TELLING.fullmatch(name)}
@@ -58,14 +59,14 @@ def friends(
     taken = {(finding.path, finding.line) for finding in findings}
     pattern = re.compile(rf"\b(?:{'|'.join(sorted(words))})\b") if words else None
     walk = Walk()
+    base = base_of(roots)
     for root in roots:
-        base = root if root.is_dir() else root.parent
         for path in walk.paths(root):
             data = walk.read(path) if pattern is not None and kind_of(path) is not None else None
             if data is None:
                 continue
             assert pattern is not None
-            relative = Path(path).relative_to(base).as_posix()
+            relative = os.path.relpath(path, base).replace(os.sep, "/")
             for number, line in enumerate(decode(data)[0].split("\n"), 1):
                 if (relative, number) not in taken:
                     for word in dict.fromkeys(pattern.findall(line)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,20 @@ _FOREIGN = frozenset({
     ".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache",
     ".pytest_cache", ".terraform", ".liftlock", "site-packages", ".eggs", ".ipynb_checkpoints", ".hypothesis",
 })  # fmt: skip
+_CONFIGURES = (b"route_type: llm/v1/", b'route_type: "llm/v1/')  # YAML of the gateway, which need not name MLflow
 _MENTIONS = (b"mlflow", b"MLflow", b"MLFLOW", b"MLFlow", b"Mlflow")
+
+
+def base_of(roots: Sequence[Path]) -> Path:
+    """The directory that the paths of findings are relative to: the root; for several the current one, if they are in
+    it, or else what they have in common.
+    """
+    folders = [root if root.is_dir() else root.parent for root in roots]
+    if len(folders) == 1:
+        return folders[0]
+    here = Path.cwd()
+    absolute = [each.resolve() for each in folders]
+    return here if all(each.is_relative_to(here) for each in absolute) else Path(os.path.commonpath(absolute))
 
 
 @dataclass(frozen=True)
@@ -83,12 +96,14 @@ class Walk:
                 return None
             data = file.readall()
         words = (*_MENTIONS, *self.members) if path.endswith(".py") else _MENTIONS
+        if path.endswith((".yaml", ".yml")):
+            words = (*_MENTIONS, *_CONFIGURES)
         return data if any(word in data for word in words) else None
 
 
 def mentions(data: bytes) -> bool:
     """Whether a file's bytes name MLflow."""
-    return any(word in data for word in _MENTIONS)
+    return any(word in data for word in (*_MENTIONS, *_CONFIGURES))
 
 
 def _above(root: Path) -> list[tuple[str, list[_Rule]]]:

@@ -133,7 +133,7 @@ class Words:
         replacement = note.replacement if note is not None else self._near(path)
         judgement = Judgement(
             code="LL302", verdict=Verdict.BROKEN, symbol=f"mlflow {path}", origin=origin(note),
-            message=f"no release of MLflow has the command mlflow {path}", replacement=replacement,
+            message=f"no release of MLflow since 1.0 has the command mlflow {path}", replacement=replacement,
         )  # fmt: skip
         return [JudgedWord(judgement, first, number + 1)]
 
@@ -231,9 +231,38 @@ class Words:
                 if self._history.key("rest", key).in_new}  # fmt: skip
         return frozenset(paths - kept)
 
+    @functools.cached_property
+    def _resources(self) -> frozenset[str]:
+        """The first parts of all endpoints behind `/mlflow/`: experiments, runs, ..."""
+        keys = self._judge.catalogue.coded("rest").events
+        return frozenset(found[1] for key in keys if (found := re.search(r"/mlflow/([a-z][a-z-]*)/", key)))
+
+    @functools.cached_property
+    def _verbs(self) -> frozenset[str]:
+        """The last parts of all endpoints: list, search, log-metric, ...; and one people invent."""
+        keys = self._judge.catalogue.coded("rest").events
+        return frozenset(key.rpartition("/")[2] for key in keys) | {"export"}
+
+    def moved(self, path: str, judgement: Judgement) -> str:
+        """The path that B serves instead of one it has dropped; empty when that is not known."""
+        new = path.replace("/preview/mlflow", "/mlflow")
+        tail = judgement.symbol.partition("/mlflow/")[2]
+        if judgement.rename and tail and new.endswith(tail):
+            new = new.removesuffix(tail) + judgement.rename
+        if new.endswith("/mlflow") or self._served(new):
+            return new
+        again = self.endpoint("/" + new.lstrip("/")) if new != path else None
+        return self.moved(new, again) if again is not None and again.safe else ""
+
+    def _served(self, path: str) -> bool:
+        keys = [key for pattern, key in self._templates if pattern.match("/" + path.lstrip("/"))]
+        return any(self._history.key("rest", key).in_new for key in keys)
+
     def _endpoint(self, path: str) -> Judgement | None:
         """A whole path, `/api/2.0/mlflow/experiments/list`, without host and query."""
         keys = [key for pattern, key in self._templates if pattern.match(path)]
+        if path.endswith("/preview/mlflow"):  # the beginning of all of them
+            keys = [key for key in self._judge.catalogue.coded("rest").events if path in key]
         flags = [self._history.key("rest", key) for key in keys]
         if any(each.in_new for each in flags):
             return None
@@ -243,6 +272,8 @@ class Words:
             tail = rest.removeprefix("preview/").removeprefix("mlflow/")
             if not re.fullmatch(r"[a-z][a-z-]*/[a-z][a-z-]*", tail) or _FOREIGN.match(tail):
                 return None
+            if tail.partition("/")[0] not in self._resources or tail.partition("/")[2] not in self._verbs:
+                return None  # a plugin's or another product's own
             if not rest.startswith("mlflow/") or not re.match(r"/(?:ajax-)?api/[23]\.0/", path):
                 return None
             return Judgement(

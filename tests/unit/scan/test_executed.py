@@ -20,24 +20,14 @@ from liftlock.releases.children import clean_environment
 from liftlock.scan.model import Verdict
 from tests.support.releases import OLD, environment, environments, newest
 from tests.support.scan import findings
-from tests.support.scan_rows import written
+from tests.support.scan_rows import RESOLVE, written
 
-_RUNNER = """
+_RUNNER = (
+    f"""
 import contextlib, importlib, inspect, json, sys, warnings
 import mlflow
-
-def resolve(path):
-    parts, found, number = path.split("."), mlflow, 1
-    for number in range(len(parts), 0, -1):
-        try:
-            found = importlib.import_module(".".join(parts[:number]))
-            break
-        except ModuleNotFoundError as error:
-            if not (error.name or "").startswith("mlflow"):
-                raise
-    for name in parts[number:]:
-        found = getattr(found, name)
-    return found
+{RESOLVE}"""
+    + """
 
 def bind(path, name):
     function = resolve(path)
@@ -99,6 +89,7 @@ for kind, path, name in json.load(sys.stdin):
     outcomes.append(outcome)
 print(json.dumps(outcomes))
 """
+)
 _ROWS = [
     (row, name) for row in breaks.load() if row.effect is not Effect.DEPRECATED for name in row.parameters or ("",)
 ]

@@ -74,6 +74,45 @@ def test_commands_and_endpoints(tmp_path: Path) -> None:
     )
 
 
+STRINGS = [
+    ('os.system("mlflow experiments list")', 'os.system("mlflow experiments search")'),
+    ("subprocess.run(['mlflow', 'run', '.', '--no-conda', '-P', 'a=1'])",
+     "subprocess.run(['mlflow', 'run', '.', '--env-manager', 'local', '-P', 'a=1'])"),
+    ('subprocess.run(["mlflow", "experiments", "list"])', 'subprocess.run(["mlflow", "experiments", "search"])'),
+    ('run(f"cd {x} && mlflow run . --no-conda")', 'run(f"cd {x} && mlflow run . --env-manager local")'),
+    ('get(f"{h}/api/2.0/preview/mlflow/runs/get")', 'get(f"{h}/api/2.0/mlflow/runs/get")'),
+    ('get(h + "/api/2.0/preview/mlflow/registered-models/list")',
+     'get(h + "/api/2.0/mlflow/registered-models/search")'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), STRINGS)
+def test_commands_and_endpoints_in_python(tmp_path: Path, before: str, after: str) -> None:
+    head = "import mlflow, os, subprocess\n"
+    fixed = _fix(tmp_path, "a.py", f"{head}{before}\n".encode())
+    assert fixed.decode() == f"{head}{after}\n"
+    assert _fix(tmp_path, "a.py", fixed) == fixed
+
+
+@pytest.mark.parametrize("line", [
+    'os.system("mlflow experiments " "list")',  # in pieces
+    'os.system("mlflow experiments list --foo 1")',  # the new command has no such option
+    'print("mlflow run . --no-conda")',  # only told
+    "subprocess.run(['mlflow', 'run', '.', f'--no-conda'])",
+])  # fmt: skip
+def test_strings_left_alone(tmp_path: Path, line: str) -> None:
+    text = f"import mlflow, os, subprocess\n{line}\n".encode()
+    assert _fix(tmp_path, "a.py", text) == text
+
+
+def test_an_element_of_a_list_stays_one_word(tmp_path: Path) -> None:
+    text = b"services:\n  a:\n    command:\n      - mlflow\n      - run\n      - .\n      - --no-conda\n"
+    assert _fix(tmp_path, "compose.yaml", text) == text.replace(b"--no-conda", b"--env-manager=local")
+    text = b'FROM x\nRUN ["mlflow", "experiments", "list"]\nCMD ["mlflow", "run", ".", "--no-conda"]\n'
+    fixed = text.replace(b"list", b"search").replace(b"--no-conda", b"--env-manager=local")
+    assert _fix(tmp_path, "Dockerfile", text) == fixed
+
+
 MOVES = [
     ("from mlflow.langchain import get_default_conda_env\nget_default_conda_env()\n",
      "from mlflow.langchain.model import get_default_conda_env\nget_default_conda_env()\n"),

@@ -35,7 +35,7 @@ LABELLED: dict[str, set[tuple[str, int, str]]] = {
     "fastapi-mlflow==0.8.0": set(),
     "h2o-mlflow-flavor==0.1.0": {("h2o_mlflow_flavor/__init__.py", 295, "LL203")},
     "hiplot-mlflow==0.1.0": set(),
-    "inspect-mlflow==0.9.0": set(),
+    "inspect-mlflow==0.9.0": {("inspect_mlflow/scout.py", 65, "LL203")},
     "kedro-mlflow==2.0.3": {("kedro_mlflow/config/kedro_mlflow_config.py", 143, "LL801")},
     "lit-mlflow==0.1.2": {("lit_mlflow/callback.py", 135, "LL807"), ("lit_mlflow/callback.py", 144, "LL202")},
     "mlflow-assistant==0.1.4": {
@@ -43,6 +43,7 @@ LABELLED: dict[str, set[tuple[str, int, str]]] = {
     },
     "mlflow-export-import==1.2.0": {
         ("mlflow_export_import/common/model_utils.py", 14, "LL105"),
+        ("mlflow_export_import/common/utils.py", 9, "LL812"),
         ("mlflow_export_import/common/model_utils.py", 25, "LL105"),
         ("mlflow_export_import/common/model_utils.py", 73, "LL105"),
         ("mlflow_export_import/model/import_model.py", 69, "LL105"),
@@ -51,7 +52,43 @@ LABELLED: dict[str, set[tuple[str, int, str]]] = {
     "pycaret==3.3.2": {
         ("pycaret/loggers/mlflow_logger.py", 166, "LL807"), ("pycaret/loggers/mlflow_logger.py", 168, "LL203"),
     },
-    "pytorch-lightning==2.6.6": {("pytorch_lightning/loggers/mlflow.py", 153, "LL801")},
+    "pytorch-lightning==2.6.6": {
+        ("pytorch_lightning/loggers/mlflow.py", 153, "LL801"), ("pytorch_lightning/loggers/mlflow.py", 171, "LL801"),
+    },
+    "claudetracing==0.6.1": set(),
+    "darts==0.48.1": {("darts/utils/mlflow.py", 502, "LL203")},
+    "databricks-automl-runtime==0.2.21": {("databricks/automl_runtime/forecast/model.py", 65, "LL203")},
+    "datarobot-mlflow==0.1.dev2": {("datarobot_mlflow/dr_mlflow_integration.py", 37, "LL812")},
+    "deep-learning-mlflow==0.0.16": {
+        ("dl_mlflow/callbacks/mlflow.py", 277, "LL801"), ("dl_mlflow/trackers/mlflow.py", 83, "LL801"),
+    },
+    "environment-mlflow-client==3.0.2": {
+        ("environment_mlflow_client/env_mlflow_client.py", 70, "LL105"),
+        ("environment_mlflow_client/env_mlflow_client.py", 188, "LL105"),
+    },
+    "getml-mlflow==0.1.2": set(),
+    "iapytoo==0.1.2": {("iapytoo/mlflow/model.py", 344, "LL203")},
+    "keynet-train==0.8.5": {
+        ("keynet_train/clients/onnx.py", 272, "LL203"), ("keynet_train/clients/torch.py", 118, "LL807"),
+        ("keynet_train/clients/torch.py", 120, "LL203"), ("keynet_train/decorators/onnx.py", 135, "LL203"),
+        ("keynet_train/decorators/pytorch.py", 611, "LL807"), ("keynet_train/decorators/pytorch.py", 613, "LL203"),
+    },
+    "langchain-community==0.4.2": {
+        ("langchain_community/callbacks/mlflow_callback.py", 246, "LL203"),
+        ("langchain_community/chat_models/mlflow_ai_gateway.py", 113, "LL101"),
+        ("langchain_community/embeddings/mlflow_gateway.py", 66, "LL101"),
+        ("langchain_community/llms/mlflow_ai_gateway.py", 98, "LL101"),
+    },
+    "mlflow-tritonserver==1.1.0": {
+        ("mlflow_tritonserver/deployments.py", 577, "LL809"), ("mlflow_tritonserver/triton_flavor.py", 79, "LL203"),
+    },
+    "mlflow-xgboost-proba==0.3.1": {("mlflow_xgboost_proba/__init__.py", 119, "LL203")},
+    "mlpype-mlflow==0.6.13": {("mlpype/mlflow/logger/mlflow_logger.py", 159, "LL203")},
+    "skorch==1.4.0": {("skorch/tests/callbacks/test_logging.py", 1196, "LL801")},
+    "zenml==0.98.0": {
+        ("zenml/integrations/mlflow/model_registries/mlflow_model_registry.py", 610, "LL105"),
+        ("zenml/integrations/mlflow/services/mlflow_deployment.py", 269, "LL201"),
+    },
 }  # fmt: skip
 
 

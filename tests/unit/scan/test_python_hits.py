@@ -122,6 +122,44 @@ requests.get("http://h" + "/api/2.0/preview/mlflow/runs/get")  # expect LL401
 os.environ["MLFLOW_GCS_DEFAULT_TIMEOUT"] = "1"  # expect LL501
 os.getenv("MLFLOW_GCS_DEFAULT_TIMEOUT")  # expect LL501
 """,
+    "text that people are told to run, or that is put together": """
+import mlflow, requests
+print("  $ mlflow run . --no-conda")  # expect LL304
+HELP = "mlflow run no longer needs conda, so --no-conda is gone"
+script = "set -e\\nmlflow experiments list\\n"  # expect LL301
+cmds = ["bash", "-c", "cd x && mlflow run . --no-conda"]  # expect LL304
+API = "api/2.0/preview/mlflow"  # expect LL401
+url = self.base_url + "/experiments/list"  # expect LL401
+other = f"{host}/registered-models/list"  # expect LL401
+page = f"{folder_of(x)}/experiments/list"
+requests.get("{server}/api/2.0/preview/mlflow/runs/get")  # expect LL401
+""",
+    "requirements that are installed": """
+import mlflow, os, subprocess
+@component(packages_to_install=["pandas", "mlflow==2.9.2"])  # expect LL601
+def train(): ...
+PythonVirtualenvOperator(requirements=["mlflow<3"])  # expect LL601
+subprocess.check_call([sys.executable, "-m", "pip", "install", "mlflow[extras]==2.9.2"])  # expect LL601
+os.system("pip install -q mlflow==2.9.2")  # expect LL601
+session.install("mlflow==2.9.2", "mlflow-export-import==1.0")  # expect LL601
+session.install("mlflow>=2", "pandas")
+VERSIONS = ["mlflow==2.9.2"]
+""",
+    "imports that are made by a helper": """
+from typing import Any
+def import_mlflow() -> Any:
+    return guard_import("mlflow")
+class C:
+    def __init__(self):
+        self.mlflow = import_mlflow()
+    def go(self):
+        self.mlflow.list_experiments()  # expect LL101
+""",
+    "what came after the source release": """
+import mlflow
+mlflow.transformers.log_model(m, artifact_path="x")  # expect LL203
+mlflow.transformers.save_model(m, "x", inference_config={})  # expect LL202
+""",
     "a client that is only called so": """
 import mlflow
 def go(mlflow_client):

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from liftlock.knowledge.catalogue import load
 from liftlock.model.release import Release
 from liftlock.scan.model import ScanResult
@@ -122,3 +124,29 @@ def test_a_folder_named_after_a_package_is_not_that_package(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert [(each.path, each.line) for each in _scan(tmp_path).findings] == [("src/lib/b.py", 3)]
+
+
+def test_a_file_named_after_the_package_it_uses(tmp_path: Path) -> None:
+    (tmp_path / "pyod.py").write_text("import mlflow\nfrom pyod import version\nversion(mlflow.list_experiments())\n")
+    result = _scan(tmp_path)
+    assert [each.line for each in result.findings] == [3] and result.skipped == {}
+
+
+def test_the_environment_of_a_saved_model_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").write_text("flavors:\n  sklearn: {}\nmlflow_version: 2.9.2\n")
+    for folder in (tmp_path, tmp_path / "model"):
+        (folder / "requirements.txt").write_text("mlflow==2.9.2\n")
+    assert [each.path for each in _scan(tmp_path).findings] == ["requirements.txt"]
+
+
+def test_several_roots_may_hold_files_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"one": "import mlflow\n" * 9 + "mlflow.list_experiments()\n", "two": "import mlflow\n"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "utils.py").write_text(text)
+    old, new = Release(version="2.9.2"), Release(version="3.17.2")
+    roots = [tmp_path / "one", tmp_path / "two", tmp_path / "one" / "utils.py"]
+    found = scan(roots, load(), old, new).findings
+    assert [(each.path, each.line) for each in found] == [("one/utils.py", 10)]
+    monkeypatch.chdir(tmp_path.parent)
+    assert [each.path for each in scan(roots, load(), old, new).findings] == [f"{tmp_path.name}/one/utils.py"]

@@ -12,11 +12,12 @@ from liftlock.scan.python import objects
 from liftlock.scan.python.context import Context, likely, shown
 from liftlock.scan.python.names import Names
 from liftlock.scan.python.reading import Reading
-from liftlock.scan.python.scopes import Scope, called
+from liftlock.scan.python.scopes import Function, Scope, called
 from liftlock.scan.python.strings import Strings
-from liftlock.scan.python.values import Name, Object
+from liftlock.scan.python.values import Local, Name, Object
 from liftlock.scan.rules.base import PythonCall
 
+_MOST = 20  # calls of one function
 _PATCHERS = frozenset({"patch", "setattr", "patch_object", "import_module", "__import__", "importorskip", "LazyLoader"})
 # MLflow's click programs by the path of the object, and the words they stand for.
 _PROGRAMS = {
@@ -33,6 +34,7 @@ class Calls:
 
     def __init__(self, context: Context, names: Names, strings: Strings) -> None:
         self._context, self._names, self._strings = context, names, strings
+        self._handed_on: set[tuple[int, int]] = set()  # keywords of calls of the tree's own functions
         self._infer, self._judge = context.infer, context.judge
 
     def call(self, node: ast.Call, scope: Scope) -> None:
@@ -59,7 +61,7 @@ class Calls:
 
     def _ruled(self, node: ast.Call, name: str, path: str, scope: Scope) -> None:
         """The curated rules. `name` is the callee's own, whatever it is imported as."""
-        reading = Reading(scope)
+        reading = Reading(scope, self._infer)
         keywords = {each.arg: each.value for each in node.keywords if each.arg is not None}
         star = any(isinstance(each, ast.Starred) for each in node.args)
         whole = len(keywords) == len(node.keywords) and not star
@@ -118,7 +120,7 @@ class Calls:
         assert judgement is not None
         if judged.keyword:
             start, end = keywords[judged.keyword]
-            quoted = self._context.text[start] in "'\""
+            quoted = self._context.text[start] in "'\"" or (start, end) in self._handed_on
             edits: tuple[tuple[int, int, str], ...] = ()
             if judgement.rename and judgement.rename not in keywords and not quoted:
                 edits = ((start, end, judgement.rename),)
@@ -170,9 +172,12 @@ class Calls:
         current: Scope | None = scope
         while current is not None and name not in current.bindings:
             current = current.parent
-        known = current.bindings[name] if current is not None else []
-        bindings = [each for each in known if each.how != "annotation"]
-        if len(bindings) != 1 or bindings[0].how != "value" or current is None:
+        if current is None:
+            return {}, False
+        bindings = [each for each in current.bindings[name] if each.how != "annotation"]
+        if len(bindings) == 1 and bindings[0].how == "rest":
+            return self._passed_on(current), False
+        if len(bindings) != 1 or bindings[0].how != "value":
             return {}, False
         value = bindings[0].node
         if not isinstance(value, ast.Dict | ast.Call):
@@ -181,6 +186,23 @@ class Calls:
         for key in current.keys.get(name, ()):
             found.setdefault(str(key.value), self._context.span(key))
         return found, whole
+
+    def _passed_on(self, scope: Scope) -> dict[str, tuple[int, int]]:
+        """The keywords that calls in this module give to a function which hands its `**options` on."""
+        function = scope.node
+        if not isinstance(function, Function):
+            return {}
+        own = {each.arg for each in (*function.args.args, *function.args.kwonlyargs)}
+        found: dict[str, tuple[int, int]] = {}
+        for call, where in scope.module.calls.get(function.name, ())[:_MOST]:
+            meant = self._infer.values(call.func, where)
+            if any(isinstance(each, Local) and each.scope is scope for each in meant):
+                for keyword in call.keywords:
+                    if keyword.arg is not None and keyword.arg not in own:
+                        start = self._context.place(keyword.lineno, keyword.col_offset)
+                        found.setdefault(keyword.arg, (start, start + len(keyword.arg)))
+        self._handed_on.update(found.values())
+        return found
 
     def _literal_attribute(self, node: ast.Call, scope: Scope, name: str) -> None:
         literal = node.args[1]

@@ -22,6 +22,7 @@ class Index:
         self.modules: dict[str, Module] = {}
         self._by_tail: dict[str, list[Module]] = {}
         self._fixtures: set[str] = set()
+        self._runs: dict[str, list[Module]] = {}
         for module in modules:
             self.modules[module.path] = module
             self._fixtures.update(module.fixtures)
@@ -41,6 +42,8 @@ class Index:
             return None
         first = name.partition(".")[0]
         for module in self._by_tail.get(name.rpartition(".")[2], ()):
+            if module is importer:
+                continue  # a file named after the package it uses
             if module.name == name:
                 return module
             if module.name.endswith(f".{name}") and first not in _OTHERS:
@@ -48,6 +51,20 @@ class Index:
                 if f"{above}__init__.py" not in self.modules:  # else it is reached as part of that package only
                     return module
         return None
+
+    def run_by(self, module: Module) -> list[Module]:
+        """The notebooks that a module runs in its own scope, and those they run."""
+        if module.path not in self._runs:
+            found = {module.path: module}
+            todo = [module]
+            while todo:
+                for path in todo.pop().runs:
+                    other = self.modules.get(path)
+                    if other is not None and path not in found:
+                        found[path] = other
+                        todo.append(other)
+            self._runs[module.path] = list(found.values())[1:]
+        return self._runs[module.path]
 
     def fixture(self, name: str, scope: Scope) -> tuple[Function, Scope] | None:
         """The pytest fixture a parameter of a test means: of its own module, or of the nearest conftest."""

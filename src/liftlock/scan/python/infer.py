@@ -22,12 +22,15 @@ class Inference:
         self._kept: dict[tuple[int, int], Values] = {}
         self._keep: list[ast.AST] = []
         self._running: set[tuple[int, int]] = set()
+        self._bindings: dict[int, Values] = {}
         self._results = Results(self)
 
     def values(self, node: ast.expr | None, scope: Scope) -> Values:
         """Everything an expression may mean, as far as it is known; empty when nothing is."""
         if node is None or isinstance(node, ast.Constant):
             return ()
+        if isinstance(node, ast.Name):
+            return self.lookup(node.id, scope, node.lineno)
         key = (id(node), id(scope))
         if key in self._kept:
             return self._kept[key]
@@ -44,8 +47,6 @@ class Inference:
 
     def _values(self, node: ast.expr, scope: Scope) -> Iterable[Value]:
         match node:
-            case ast.Name():
-                return self.lookup(node.id, scope, node.lineno)
             case ast.Attribute():
                 return self._attribute(node, scope)
             case ast.Call():
@@ -75,22 +76,27 @@ class Inference:
         current: Scope | None = scope
         own = True
         while current is not None:
-            if name in current.bindings and (own or current.kind != "class"):
-                return tuple(
-                    value
-                    for binding in _reaching(current.bindings[name], line if own else 1 << 30)
-                    for value in self._bound(binding, current)
-                )
+            bindings = current.bindings.get(name)
+            if bindings is not None and (own or current.kind != "class"):
+                reaching = _reaching(bindings, line if own else 1 << 30)
+                if len(reaching) == 1:
+                    return self._meaning(reaching[0], current)
+                return tuple(dict.fromkeys(each for one in reaching for each in self._meaning(one, current)))
             own = False
             current = current.parent
-        for path in scope.module.runs:
-            other = self._index.modules.get(path)
-            if other is not None and other is not scope.module:
-                found = self.lookup(name, other.scope, 1 << 30)
-                if found:
-                    return found
+        for other in self._index.run_by(scope.module) if scope.module.runs else ():
+            if name in other.scope.bindings and (found := self.lookup(name, other.scope, 1 << 30)):
+                return found
         # Bound nowhere: by a star import, an earlier block of a document, or a notebook that runs this one.
         return (Name(_UNBOUND[name]),) if name in _UNBOUND else ()
+
+    def _meaning(self, binding: Binding, scope: Scope) -> Values:
+        """What a binding gives, worked out once; nothing while that is under way, which ends a cycle."""
+        known = self._bindings.get(id(binding))
+        if known is None:
+            self._bindings[id(binding)] = ()
+            self._bindings[id(binding)] = known = tuple(dict.fromkeys(self._bound(binding, scope)))
+        return known
 
     def _bound(self, binding: Binding, scope: Scope) -> Iterable[Value]:
         node = binding.node
@@ -115,6 +121,11 @@ class Inference:
             elements = [Object(each.path) for each in found if isinstance(each, Many)]
             return [*elements, *self._results.place(node, scope, binding.index)]
         return found
+
+    def module(self, name: str, scope: Scope) -> Scope | None:
+        """The scope of the module of the tree that an import in `scope` names."""
+        found = self._index.find(name, scope.module)
+        return found.scope if found is not None else None
 
     def imported(self, path: str, scope: Scope) -> Values:
         """What an import binds: `mlflow.tracking:MlflowClient`, `mlflow`, `.clients:make`."""
@@ -196,6 +207,8 @@ class Inference:
             return many(found)
         if not isinstance(node, ast.Name | ast.Attribute):
             return ()
+        if (node.id if isinstance(node, ast.Name) else node.attr) in ("Any", "object"):
+            return ()
         return [made for value in self.values(node, scope) for made in instance(value)]
 
     # -- Attributes, calls, elements ----------------------------------------------------------------------------------
@@ -250,6 +263,20 @@ class Inference:
             for value in self.values(base, scope.parent or scope):
                 if isinstance(value, Local) and value.kind in ("class", "object"):
                     found += self.class_member(Local(owner.kind, value.scope), name, depth + 1)
+                elif isinstance(value, Name):
+                    found.append(Name(f"{objects.plain(value.path)}.{name}"))
+        return found
+
+    def inherited(self, owner: Local, name: str, depth: int = 0) -> Iterable[Name]:
+        """A member that a class of the tree has from a class of MLflow; nothing for one it defines itself."""
+        scope = owner.scope
+        if name in scope.bindings or name in scope.attributes or depth > 5 or not isinstance(scope.node, ast.ClassDef):
+            return []
+        found: list[Name] = []
+        for base in scope.node.bases:
+            for value in self.values(base, scope.parent or scope):
+                if isinstance(value, Local) and value.kind in ("class", "object"):
+                    found += self.inherited(value, name, depth + 1)
                 elif isinstance(value, Name):
                     found.append(Name(f"{objects.plain(value.path)}.{name}"))
         return found

@@ -12,8 +12,9 @@ from liftlock.scan.python import moves, objects, stages
 from liftlock.scan.python.context import Context, likely, shown
 from liftlock.scan.python.guards import is_mlflow
 from liftlock.scan.python.scopes import Scope
-from liftlock.scan.python.values import Foreign, Name, Object, Value
+from liftlock.scan.python.values import Foreign, Local, Name, Object, Value
 
+_KEPT = re.compile(r"\.(?:state|app|g|ctx|context|extensions|session_state)\.")  # what a framework keeps for others
 _CLIENT = re.compile(r"(?:^|_)(?:mlflow|client|mlf|mlclient|tracking)(?:_|$|client)", re.IGNORECASE)
 
 Edits = tuple[tuple[int, int, str], ...]
@@ -92,7 +93,7 @@ class Names:
                     edits = stages.edits(self._context, node, call)
                 self._context.put(Hit(judgement, start, end, edits))
                 return
-        if not values:
+        if all(isinstance(each, Foreign) and _KEPT.search(each.path) for each in values):
             self._guess(node, start, end)
 
     def _member(self, value: Value, name: str, node: ast.Attribute) -> Judgement | None:
@@ -107,9 +108,9 @@ class Names:
         if isinstance(value, Object):
             return shown(self._judge.name(f"{value.path}.{name}", member=True))
         if getattr(value, "kind", "") in ("object", "class"):
-            for inherited in self._infer.member(value, name):
-                if isinstance(inherited, Name) and inherited.path.endswith(f".{name}"):
-                    return shown(self._judge.name(inherited.path, member=True))
+            assert isinstance(value, Local)
+            for inherited in self._infer.inherited(value, name):
+                return shown(self._judge.name(inherited.path, member=True))
         return None
 
     def _is_function(self, path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,10 @@ from liftlock.scan.python.values import Foreign, Local, Many, Name, Object, Valu
 if TYPE_CHECKING:
     from liftlock.scan.python.infer import Inference
 
-_IMPORTERS = frozenset({
-    "import_module", "__import__", "importorskip", "LazyLoader", "lazy_import", "import_optional_dependency",
-})  # fmt: skip
+_IMPORTER = re.compile(r"import|lazy", re.IGNORECASE)  # import_module, LazyLoader, guard_import, ...
+_MODULE = re.compile(r"mlflow(?:\.[a-z_]\w*)*")
 _ELEMENTS = frozenset({"list", "sorted", "reversed", "tuple", "set", "iter", "cast", "filter"})
+_MOST = 20  # elements of a dict
 _FIRST = frozenset({"next", "max", "min", "copy", "deepcopy"})
 
 
@@ -29,12 +30,10 @@ class Results:
     def call(self, node: ast.Call, scope: Scope) -> Iterable[Value]:
         """What a call gives: by the names of some builtins, or by what is called."""
         name = called(node)
-        if name in _IMPORTERS and node.args:
-            first = node.args[0]
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                path = first.value
-                if path == "mlflow" or path.startswith("mlflow."):
-                    return (Name(path),)
+        first = node.args[0] if node.args else None
+        module = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+        if _MODULE.fullmatch(module) and _IMPORTER.search(name):
+            return (Name(module),)
         if name == "getattr" and len(node.args) >= 2:
             second = node.args[1]
             if isinstance(second, ast.Constant) and isinstance(second.value, str):
@@ -143,4 +142,22 @@ class Results:
         found = self._infer.values(node.value, scope)
         if isinstance(node.slice, ast.Slice):
             return found
+        if not found and isinstance(node.value, ast.Name):
+            return [each for value in _held(node, scope) for each in self._infer.values(value, scope)]
         return [Object(each.path) for each in found if isinstance(each, Many)]
+
+
+def _held(node: ast.Subscript, scope: Scope) -> list[ast.expr]:
+    """What an element of a dict may be whose name is bound once: the one of a literal key, or any."""
+    assert isinstance(node.value, ast.Name)
+    current: Scope | None = scope
+    while current is not None and node.value.id not in current.bindings:
+        current = current.parent
+    bindings = current.bindings[node.value.id] if current is not None else []
+    held = bindings[0].node if len(bindings) == 1 and bindings[0].how == "value" else None
+    if not isinstance(held, ast.Dict):
+        return []
+    wanted = node.slice.value if isinstance(node.slice, ast.Constant) else None
+    keys = [key.value if isinstance(key, ast.Constant) else None for key in held.keys]
+    chosen = [value for key, value in zip(keys, held.values, strict=True) if wanted is None or key == wanted]
+    return chosen[:_MOST]

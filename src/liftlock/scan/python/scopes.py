@@ -12,7 +12,8 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Binding:
-    """One place that binds a name. `how` is import, value, annotation, element, enter, function, class, parameter.
+    """One place that binds a name. `how` is import, value, annotation, element, enter, function, class, parameter, or
+    rest (`*given`, `**given`).
 
     `certain`: it stands in no branch, so it ends what an earlier binding in the same scope said.
     """
@@ -142,6 +143,9 @@ class _Builder:
             given = node.args
             for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs):
                 inner.bind(argument.arg, Binding(node.lineno, "parameter", argument, True))
+            for rest in (given.vararg, given.kwarg):
+                if rest is not None:
+                    inner.bind(rest.arg, Binding(node.lineno, "rest", rest, True))
             for default in (*given.defaults, *given.kw_defaults):
                 if default is not None:
                     self._expression(default, scope)

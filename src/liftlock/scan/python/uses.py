@@ -32,7 +32,7 @@ class Uses:
             ast.IfExp: self._condition, ast.While: self._condition, ast.Try: self._try, ast.Expr: self._expression,
             ast.Attribute: self._attribute, ast.Name: self._name, ast.Call: self._call, ast.Constant: self._constant,
             ast.JoinedStr: self._text, ast.List: self._list, ast.Tuple: self._list, ast.Dict: self._mapping,
-            ast.Subscript: self._subscript, ast.Assign: self._assignment,
+            ast.Subscript: self._subscript, ast.Assign: self._assignment, ast.BinOp: self._addition,
         }  # fmt: skip
 
     def run(self) -> list[Hit]:
@@ -107,6 +107,11 @@ class Uses:
     def _mapping(self, node: ast.Dict, scope: Scope) -> bool:
         del scope
         self._context.add(self._strings.mapping(node))
+        return False
+
+    def _addition(self, node: ast.BinOp, scope: Scope) -> bool:
+        del scope
+        self._context.add(self._strings.added(node))
         return False
 
     def _subscript(self, node: ast.Subscript, scope: Scope) -> bool:

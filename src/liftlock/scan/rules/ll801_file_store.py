@@ -19,7 +19,8 @@ def _call(call: PythonCall) -> Seen | None:
         texts = call.texts(argument) if argument is not None else ()
         sure = next((sure for text in texts if (sure := in_files(text)) is not None), None)
         if sure is not None:
-            return argument, sure if call.path and len(texts) == 1 else Confidence.LIKELY
+            only = argument is not None and call.text(argument) is not None and len(texts) == 1
+            return argument, sure if call.path and only else Confidence.LIKELY
     return None
 
 

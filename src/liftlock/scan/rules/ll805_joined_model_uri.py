@@ -10,6 +10,7 @@ from liftlock.scan.rules.base import PythonCall, Rule, Seen
 _PLACES = {
     "load_model": ("model_uri", 0), "register_model": ("model_uri", 0), "get_model_info": ("model_uri", 0),
     "create_model_version": ("source", 1), "spark_udf": ("model_uri", 1),
+    "evaluate": ("model", 0),
 }  # fmt: skip
 
 

@@ -19,8 +19,10 @@ from liftlock.scan.rules import (
     ll807_serialization,
     ll808_scoring_format,
     ll809_stage_uri,
-    ll810_project_environment,
+    ll810_model_environment,
     ll811_admin_password,
+    ll812_history_tag,
+    ll813_gateway_routes,
 )
 from liftlock.scan.rules.base import Command, PythonCall, Rule, Seen
 
@@ -28,8 +30,8 @@ RULES: tuple[Rule, ...] = tuple(
     module.RULE
     for module in (
         ll801_file_store, ll802_default_store, ll803_allowed_hosts, ll804_git_tags, ll805_joined_model_uri,
-        ll806_explainer, ll807_serialization, ll808_scoring_format, ll809_stage_uri, ll810_project_environment,
-        ll811_admin_password,
+        ll806_explainer, ll807_serialization, ll808_scoring_format, ll809_stage_uri, ll810_model_environment,
+        ll811_admin_password, ll812_history_tag, ll813_gateway_routes,
     )
 )  # fmt: skip
 _ANSWERED = {rule.code.code: rule.answered for rule in RULES if rule.answered}
@@ -63,7 +65,8 @@ class Rules:
 
     def command(self, words: Sequence[str | None]) -> Iterator[tuple[Judgement, int]]:
         """What the rules say of the words behind `mlflow`, and of which word."""
-        asked = [(rule, judgement) for rule, judgement in self._active if rule.command and words[0] in rule.commands]
+        names = {words[0], " ".join(word or "" for word in words[:2])}
+        asked = [(rule, judgement) for rule, judgement in self._active if rule.command and names & rule.commands]
         command = _read(words) if asked else None
         for rule, judgement in asked:
             assert rule.command is not None and command is not None

@@ -6,6 +6,8 @@ import enum
 import re
 from pathlib import PurePosixPath
 
+from liftlock.scan.surfaces import databricks, notebook
+
 
 class Kind(enum.StrEnum):
     """How a file is read."""
@@ -20,6 +22,7 @@ class Kind(enum.StrEnum):
     DOCS = "docs"
     REQUIREMENTS = "requirements"
     MODEL = "model"
+    SOURCE = "source"  # other languages: endpoints, commands and variables in their strings
 
 
 _SUFFIXES = {
@@ -27,8 +30,13 @@ _SUFFIXES = {
     ".bash": Kind.SHELL, ".zsh": Kind.SHELL, ".ksh": Kind.SHELL, ".mk": Kind.MAKEFILE, ".dockerfile": Kind.DOCKERFILE,
     ".yml": Kind.YAML, ".yaml": Kind.YAML, ".md": Kind.DOCS, ".mdx": Kind.DOCS, ".rst": Kind.DOCS, ".txt": Kind.DOCS,
     ".markdown": Kind.DOCS, ".adoc": Kind.DOCS, ".env": Kind.ENVIRONMENT, ".qmd": Kind.DOCS, ".rmd": Kind.DOCS,
-    ".service": Kind.SHELL, ".command": Kind.SHELL, ".just": Kind.MAKEFILE,
-}  # fmt: skip
+    ".service": Kind.ENVIRONMENT, ".conf": Kind.ENVIRONMENT, ".ini": Kind.ENVIRONMENT,
+    ".command": Kind.SHELL, ".just": Kind.MAKEFILE, ".ps1": Kind.SHELL, ".bat": Kind.SHELL,
+    ".cmd": Kind.SHELL,
+} | dict.fromkeys((
+    ".js", ".jsx", ".mjs", ".ts", ".tsx", ".java", ".scala", ".kt", ".go", ".rs", ".r", ".jl", ".rb", ".php", ".cs",
+    ".sql", ".tf", ".hcl", ".json", ".groovy",
+), Kind.SOURCE)  # fmt: skip
 _NAMES = {
     "makefile": Kind.MAKEFILE, "gnumakefile": Kind.MAKEFILE, "justfile": Kind.MAKEFILE, "mlproject": Kind.YAML,
     "mlmodel": Kind.MODEL, "pyproject.toml": Kind.REQUIREMENTS, "setup.cfg": Kind.REQUIREMENTS,
@@ -64,4 +72,13 @@ def kind_of(path: str, head: bytes = b"") -> Kind | None:
             return Kind.PYTHON
         if b"sh" in line:
             return Kind.SHELL
+    return None
+
+
+def book_of(path: str, kind: Kind, text: str) -> notebook.Notebook | None:
+    """The parts of a notebook, as Jupyter or Databricks writes it; None for plain source. Raises ValueError."""
+    if kind is Kind.NOTEBOOK:
+        return notebook.read(text)
+    if kind in (Kind.PYTHON, Kind.SOURCE) and databricks.is_exported(text):
+        return databricks.read(text, python=PurePosixPath(path).suffix.lower() == ".py")
     return None

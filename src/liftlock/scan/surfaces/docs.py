@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 from liftlock.scan.text import Fragment, line_spans
 
-_FENCE = re.compile(r"^(?P<indent>[ \t>]*)(?P<mark>`{3,}|~{3,})[ \t]*(?:\{?\.?)?(?P<language>[\w+.-]*)")
+_FENCE = re.compile(
+    r"^(?P<indent>[ \t>]*)(?P<mark>`{3,}|~{3,})[ \t]*(?:\{code[\w-]*\}[ \t]*|\{?\.?)?(?P<language>[\w+.-]*)"
+)
 _DIRECTIVE = re.compile(
-    r"^(?P<indent>[ \t]*)\.\. (?:code-block|code|sourcecode|highlight)::[ \t]*(?P<language>[\w+-]*)"
+    r"^(?P<indent>[ \t]*)\.\. (?:code-block|code|sourcecode|highlight|prompt|ipython|testcode)::"
+    r"[ \t]*(?P<language>[\w+-]*)"
 )
 _LITERAL = re.compile(r"^(?P<indent>[ \t]*)[^\s].*::[ \t]*$")
 _ADOC = re.compile(r"^\[source,\s*(?P<language>\w+)")
-_INLINE = re.compile(r"(?<!`)(`{1,2})(?!`)([^`\n]+?)\1(?!`)")
+_INLINE = re.compile(r"(?<!`)(?P<mark>`{1,2})(?!`)(?P<code>[^`\n]+?)(?P=mark)(?!`)|<code>(?P<html>[^<\n]+)</code>")
+PROSE = re.compile(r"(?<=\s)[A-Za-z]{2,}\s+[A-Za-z]{2,}(?=\s|$)")  # two words of English behind a command
 
 
 @dataclass(frozen=True)
@@ -54,20 +58,32 @@ def blocks(text: str) -> Iterator[Block]:
             yield Block(Fragment(text).dedented(inner), found["language"].lower())
             continue
         for code in _INLINE.finditer(line):
-            yield Block(Fragment(text).part(start + code.start(2), start + code.end(2)), "", inline=True)
+            first, last = code.span("html" if code["html"] else "code")
+            yield Block(Fragment(text).part(start + first, start + last), "", inline=True)
+        if re.match(r"[ \t]*>>> ", line):
+            inner = []
+            while number < len(spans) and text[slice(*spans[number])].strip():
+                inner.append(spans[number])
+                number += 1
+            yield Block(Fragment(text).dedented(inner), "pycon")
+            continue
         if found := _LITERAL.match(line):
             number, inner = _indented(text, spans, number + 1, len(found["indent"]))
             if inner:
                 yield Block(Fragment(text).dedented(inner), "")
             continue
-        if _bare(line):
-            yield Block(Fragment(text).part(start, end), "console")
+        if (place := _bare(line)) >= 0:
+            yield Block(Fragment(text).part(start + place, end), "console")
         number += 1
 
 
-def _bare(line: str) -> bool:
-    """A line of a plain text that is a command as it stands."""
-    return bool(re.match(r"\s*(?:\$ )?mlflow [a-z][a-z-]* .*[-<:/]", line)) and not line.rstrip().endswith((".", ","))
+def _bare(line: str) -> int:
+    """Where in a line of a plain text a command stands that is all of it, or -1."""
+    found = re.match(r"\s*(?:[$>%]\s*)*(?P<command>curl\s+\S|mlflow [a-z][a-z-]* .*[-<:/])", line)
+    if found is not None and found["command"].startswith("curl"):
+        return found.start("command")
+    whole = found is not None and not line.rstrip().endswith((".", ",")) and not PROSE.search(line)
+    return found.start("command") if whole and found is not None else -1
 
 
 def _fenced(text: str, spans: list[tuple[int, int]], number: int, mark: str) -> tuple[int, list[tuple[int, int]]]:

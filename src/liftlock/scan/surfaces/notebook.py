@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from liftlock.scan.text import Fragment, Piece, line_spans
@@ -44,9 +44,14 @@ def read(text: str) -> Notebook:
             continue
         if first.startswith("%%") and not _PYTHON_CELL.match(first):
             continue
+        written = re.match(r"%%(?:writefile|file)\s+(?:-a\s+)?(?P<path>\S+)", first)
+        if written is not None and not written["path"].endswith(".py"):
+            if written["path"].endswith((".sh", ".bash")):
+                book.shell.append(cell.part(cell.text.find("\n") + 1, len(cell.text)))
+            continue
         book.runs += [found["path"] for found in _RUN.finditer(cell.text)]
         joined.append(_neutral(cell, book))
-    book.python = _concatenated(joined)
+    book.python = concatenated(joined)
     return book
 
 
@@ -64,7 +69,7 @@ def _cells(text: str) -> Iterator[tuple[str, Fragment]]:
             elif in_cells and word == "{" and depth == cell_depth + 1:
                 kind, source = "", Fragment("", [])
             elif in_cells and word == "[" and key == "source" and depth == cell_depth + 2:
-                source = _concatenated([_decoded(part) for part in _strings(tokens)])
+                source = concatenated([_decoded(part) for part in _strings(tokens)])
                 depth -= 1
             key = ""
         elif word in "}]":
@@ -84,7 +89,7 @@ def _cells(text: str) -> Iterator[tuple[str, Fragment]]:
             elif in_cells and depth == cell_depth + 1 and key == "cell_type":
                 kind = word[1:-1]
             elif in_cells and depth == cell_depth + 1 and key == "source":
-                source = _concatenated([_decoded(token)])
+                source = concatenated([_decoded(token)])
     if not seen_any:
         raise ValueError("no notebook: it has no cells")
 
@@ -122,7 +127,8 @@ def _decoded(token: re.Match[str]) -> tuple[str, list[Piece]]:
     return "".join(parts), pieces
 
 
-def _concatenated(parts: list[tuple[str, list[Piece]]]) -> Fragment:
+def concatenated(parts: Iterable[tuple[str, list[Piece]]]) -> Fragment:
+    """Texts with the places of their pieces in a file, put behind each other."""
     texts: list[str] = []
     pieces: list[Piece] = []
     length = 0
@@ -139,7 +145,7 @@ def _neutral(cell: Fragment, book: Notebook) -> tuple[str, list[Piece]]:
     for start, end in line_spans(cell.text):
         line = cell.text[start:end]
         body = line.lstrip()
-        found = re.match(r"(?:[\w, ]+=\s*)?(!+)|%(?:sh|system|sx|bash)\s", body)
+        found = re.match(r"(?:[\w, ]+=\s*)?!+|%(?:sh|system|sx|bash)\s|%(?=(?:pip|conda|uv)\s)|%(?:set_)?env\s", body)
         if found is not None:
             offset = start + len(line) - len(body) + found.end()
             book.shell.append(cell.part(offset, end))

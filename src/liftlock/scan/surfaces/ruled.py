@@ -20,15 +20,17 @@ def hits(text: str, tools: Tools) -> Iterator[Hit]:
         return
     for found in _values(tools.rules.variables).finditer(text):
         if not _in_comment(text, found.start()):
-            for judgement in tools.rules.value(found["name"], found["value"]):
+            for judgement in tools.rules.value(found["name"] or found["spaced"], found["value"]):
                 yield Hit(judgement, *found.span("value"))
 
 
 @functools.cache
 def _values(names: frozenset[str]) -> re.Pattern[str]:
-    """`NAME=value`, `NAME: value`, `- name: NAME` with `value:` on the next line, `${NAME:-value}`."""
+    """`NAME=value`, `NAME: value`, `name: NAME` with `value:` below, `${NAME:-value}`, `ENV NAME value`."""
     assigned = r"[\"']?(?:\s*[?:+]?=\s*|\s*:\s+|:-|\s+value:\s*)"
-    return re.compile(rf"(?<![\w$])(?P<name>{'|'.join(sorted(names))})\b{assigned}[\"']?(?P<value>[^\s\"'#,}}]+)")
+    named = "|".join(sorted(names))
+    before = rf"(?:(?<![\w$])(?P<name>{named})\b{assigned}|^\s*ENV\s+(?P<spaced>{named})\s+)"
+    return re.compile(rf"{before}[\"']?(?P<value>[^\s\"'#,}}]+)", re.MULTILINE)
 
 
 def _in_comment(text: str, place: int) -> bool:

@@ -14,6 +14,7 @@ _BLOCK = re.compile(
 _ENTRY = re.compile(r"^(?P<indent>\s*)(?P<lead>(?:- +)*)(?P<key>[\"']?[\w./-]+[\"']?):(?:\s+(?P<value>.*?))?\s*$")
 _ITEM = re.compile(r"^(?P<indent>\s*)(?P<lead>(?:- +)+)(?P<value>\S.*?)\s*$")
 _VARIABLE = re.compile(r"^[\"']?(?P<name>MLFLOW_[A-Z0-9_]*[A-Z0-9])[\"']?\s*(?:=|$)")
+_FLOW = re.compile(r"[{,]\s*name:\s*[\"']?(?P<name>MLFLOW_[A-Z0-9_]*[A-Z0-9])\b")  # `{name: X, value: ...}`
 _COMMANDS = frozenset({
     "command", "cmd", "entrypoint", "run", "script", "args", "before_script", "after_script", "test", "shell",
     "commands", "bash_command", "inline", "execute", "entry", "argv", "exec", "install", "scripts", "start", "deps",
@@ -75,6 +76,8 @@ def parts(text: str) -> Iterator[Text | Words | Variable]:
                 continue
         elif (item := _ITEM.match(line)) is not None:
             place = start + item.start("value")
+            for flow in _FLOW.finditer(item["value"]):
+                yield Variable(flow["name"], place + flow.start("name"), place + flow.end("name"))
             if named := _VARIABLE.match(item["value"]):
                 yield Variable(named["name"], place + named.start("name"), place + named.end("name"))
             else:

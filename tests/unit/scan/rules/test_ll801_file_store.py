@@ -29,6 +29,20 @@ def make(uri=None, root="./x"):
         uri = f"file:{root}"
     return MlflowClient(uri)  # expect uri
 run(env={"MLFLOW_TRACKING_URI": "file:/x"})  # expect "file:/x"
+def either(given, config):
+    uri = given or config.get("uri") or "./mlruns"
+    mlflow.set_tracking_uri(uri)  # expect uri
+    mlflow.set_tracking_uri("file:./mlruns" if given else "http://x")  # expect "file:./mlruns" if given else "http://x"
+def default(uri="file:./mlruns"): MlflowClient(uri)  # expect uri
+class Settings:
+    uri: str = os.getenv("TRACKING", "file:./mlruns")
+    def __init__(self, place="./mlruns"):
+        self.place = place
+    def go(self):
+        mlflow.set_tracking_uri(self.place)  # expect self.place
+mlflow.set_tracking_uri(Settings().uri)  # expect Settings().uri
+def place(config): return config.get("uri") or "./mlruns"
+mlflow.set_tracking_uri(place({}))  # expect place({})
 """,
     ),
     "a fixture's path": (
