@@ -15,7 +15,9 @@ from liftlock.model.uri import Engine
         ("3.3.2", ("sqlalchemy<2.1", "opentelemetry-sdk<1.45"), ()),
         ("3.4.0", ("sqlalchemy<2.1",), ()),
         ("3.8.1", ("sqlalchemy<2.1",), ()),
-        ("3.9.0", (), ()),
+        ("3.9.0", ("sqlalchemy<2.1",), ()),
+        ("3.15.2", ("sqlalchemy<2.1",), ()),
+        ("3.16.0", (), ()),
         ("9.0.0", (), ()),
     ],
 )
