@@ -11,7 +11,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
-from liftlock.app.gate import directory as gate_directory
+from liftlock.app.gate import installed
+from liftlock.app.gate_process import directory as gate_directory
 from liftlock.app.online_rules import Rulebook, unknown_revisions
 from liftlock.app.sites import free_port, keep_jobs_off, live_site, sources_of
 from liftlock.app.workspace import Workspace
@@ -62,8 +63,11 @@ def green_store(store: Store, target: Release) -> Store:
 
 
 def gate_stands(workspace: Workspace) -> bool:
-    """Whether a gate answers and sends people to the configured server."""
+    """Whether a gate answers, sends people to the configured server, and is not still taking a port over."""
     server = workspace.config.server
+    record = installed(workspace)
+    if record is not None and record.leaving is not None:
+        return False
     try:
         with GateClient(workspace.config.state_directory / "gate" / "control.sock") as client:
             return client.status().state.upstream == Address(host=server.host, port=server.port)

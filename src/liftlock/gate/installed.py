@@ -12,11 +12,23 @@ from liftlock.model.codec import Value, from_json, to_json
 RECORD = "installed.json"
 
 
+class Leaving(Value, frozen=True):
+    """A server whose port the gate takes over and that is stopped afterwards: its slot, PID and start time (s)."""
+
+    slot: str
+    pid: int
+    created: float
+
+
 class Installed(Value, frozen=True):
-    """Where clients connect (the gate) and where the live server listens behind it."""
+    """Where clients connect (the gate) and where the live server listens behind it.
+
+    `leaving` while a take-over of the port has not ended.
+    """
 
     public: Address
     private: Address
+    leaving: Leaving | None = None
 
 
 def load(directory: Path) -> Installed | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Probe
 from liftlock.gate import installed
@@ -40,7 +42,7 @@ class RecordGate(BaseStep):
         directory = self.sides.gate.parent
         known = installed.load(directory)
         if known is not None and known.private != private:
-            installed.save(directory, installed.Installed(public=known.public, private=private))
+            installed.save(directory, replace(known, private=private))
 
 
 class RetireGreen(BaseStep):
