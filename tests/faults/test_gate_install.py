@@ -23,6 +23,7 @@ from liftlock.gate.client import GateClient
 from liftlock.gate.model import GateError
 from tests.support.deployment import Deployment
 from tests.support.gate import until
+from tests.support.tracing import needs_tracing
 
 INSTALL = ("gate", "install", "--yes", "--json")
 TAKE_OVER = (*INSTALL, "--take-over")
@@ -105,6 +106,7 @@ def test_a_gate_comes_and_goes_with_one_restart_each(made: Deployment) -> None:
     assert health(made.port) == 200
 
 
+@needs_tracing
 def test_a_port_is_taken_over_without_a_refused_or_failed_request(made: Deployment) -> None:
     with used(made.port) as answers:
         reply = json.loads(made.ok(*TAKE_OVER))
@@ -125,6 +127,7 @@ def test_a_port_is_taken_over_without_a_refused_or_failed_request(made: Deployme
     assert health(made.port) == 200
 
 
+@needs_tracing
 def test_what_the_old_server_has_begun_is_finished_before_it_is_stopped(made: Deployment) -> None:
     assert made.child is not None
     with socket.create_connection(("127.0.0.1", made.port)) as begun:
@@ -160,6 +163,7 @@ def test_a_port_that_cannot_be_taken_over_is_left_alone(given: tuple[str, str], 
     assert not (made.state / "gate" / "installed.json").exists()
 
 
+@needs_tracing
 def test_a_take_over_that_was_cut_off_can_be_given_up(made: Deployment) -> None:
     done = made.liftlock(*TAKE_OVER, env={"LIFTLOCK_CRASH_AT": "after:write configuration"})
     assert done.returncode == -signal.SIGKILL
@@ -205,7 +209,11 @@ EVERY = pytest.mark.soak  # the actions between which most is left half-way run 
 
 
 @pytest.mark.parametrize("some", [True, pytest.param(False, marks=EVERY)], ids=["some", "every"])
-@pytest.mark.parametrize("words", [INSTALL, TAKE_OVER, REMOVE], ids=["install", "take-over", "remove"])
+@pytest.mark.parametrize(
+    "words",
+    [INSTALL, pytest.param(TAKE_OVER, marks=needs_tracing), REMOVE],
+    ids=["install", "take-over", "remove"],
+)
 def test_killed_at_an_action_it_finishes_when_run_again(words: tuple[str, ...], some: bool, made: Deployment) -> None:
     if words is REMOVE:
         made.ok(*INSTALL)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import urllib3
 
+from liftlock.app import gate as gates
 from liftlock.gate.client import holding
 from liftlock.gate.clients import report
 from liftlock.gate.model import Address
 from liftlock.releases.children import clean_environment
+from liftlock.releases.tools import PopulateSize
+from tests.support import upgrades
 from tests.support.gate import running
-from tests.support.releases import OLD, environment, serving
+from tests.support.releases import OLD, environment, newest, serving
+from tests.support.tracing import needs_tracing
+
+LITTLE = PopulateSize(experiments=1, runs=1, points=1, params=1, tags=1, artifacts=0, models=0, versions=0, traces=0)
 
 _CLIENT = """
 import sys, pathlib, mlflow
@@ -44,6 +55,54 @@ print(runs, flush=True)
 """
 
 
+@contextlib.contextmanager
+def used(url: str, release: str, place: Path) -> Iterator[None]:
+    """A real client that works all the while and checks in the end what it did."""
+    client = subprocess.Popen(
+        [environment(release).python, "-c", _CLIENT, url, str(place)],
+        env=clean_environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert client.stdout
+        assert client.stdout.readline() == "started\n"
+        time.sleep(2)
+        yield
+        time.sleep(2)
+        (place / "enough").touch()
+        out, err = client.communicate(timeout=60)
+        assert client.returncode == 0, err[-3000:]
+        assert int(out.split()[-1]) > 5
+    finally:
+        client.kill()
+        client.wait()
+
+
+@needs_tracing
+@pytest.mark.release
+@pytest.mark.parametrize("release", [OLD, pytest.param("newest", marks=pytest.mark.soak)])
+def test_a_real_client_that_never_tries_again_does_not_notice_that_the_port_is_taken_over(
+    release: str, tmp_path: Path
+) -> None:
+    release = newest() if release == "newest" else release
+    (tmp_path / "site").mkdir()
+    with upgrades.deployment(release, tmp_path / "site", server=None, auth=False, size=LITTLE) as made:
+        before = made.workspace.server()
+        with used(made.url, release, tmp_path):
+            reply = gates.install(made.workspace, take_over=True)
+        try:
+            assert before is not None
+            assert made.workspace.server() != before
+            assert reply.listen == made.url.removeprefix("http://")
+            uses = report(made.workspace.state / "gate" / "access.log")
+            assert [use.failed for use in uses if use.kind == "mlflow-python-client"] == [0]
+            gates.remove(made.workspace)
+            assert urllib3.request("GET", f"{made.url}/health").status == 200
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(reply.pid, signal.SIGKILL)
+
+
 @pytest.mark.release
 def test_a_real_client_does_not_notice_a_hold_and_a_switch(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
@@ -55,26 +114,14 @@ def test_a_real_client_does_not_notice_a_hold_and_a_switch(tmp_path: Path) -> No
         serving(OLD, new, store=store, arguments=("--artifacts-destination", str(old / "artifacts"))) as second,
         running(tmp_path, Address.parse(first)) as gate,
     ):
-        python = environment(OLD).python
-        client = subprocess.Popen(
-            [python, "-c", _CLIENT, f"http://127.0.0.1:{gate.port}", str(tmp_path)],
-            env=clean_environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert client.stdout
-        assert client.stdout.readline() == "started\n"
-        time.sleep(2)
         with (
+            used(f"http://127.0.0.1:{gate.port}", OLD, tmp_path),
             gate.client() as control,
             holding(gate.settings.socket, control.status().state.generation, holder="t") as it,
         ):
             control.drain(it.generation, limit=10)
             time.sleep(1)
             control.switch(it.generation, Address.parse(second))
-        time.sleep(2)
-        (tmp_path / "enough").touch()
-        out, err = client.communicate(timeout=60)
-        assert client.returncode == 0, err[-3000:]
-        assert int(out) > 5
         time.sleep(0.7)
         uses = report(gate.settings.log)
         assert [(use.kind, use.version, use.failed) for use in uses] == [("mlflow-python-client", OLD, 0)]

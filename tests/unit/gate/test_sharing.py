@@ -1,0 +1,123 @@
+"""A port that two processes share: who gets connections, and what happens when one of them is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from liftlock.gate import sharing
+from liftlock.gate.model import GateError
+from tests.support.gate import until
+
+_SERVER = """
+import socket, threading
+sock = socket.create_server(("127.0.0.1", 0), backlog=64)
+print(sock.getsockname()[1], sock.fileno(), flush=True)
+def serve(peer):
+    while peer.recv(100):
+        peer.sendall(b"server")
+while True:
+    threading.Thread(target=serve, args=(sock.accept()[0],), daemon=True).start()
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[int, int, int]]:
+    """PID, descriptor and port of a process that listens and never heard of sharing."""
+    with subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        port, descriptor = map(int, child.stdout.readline().split())
+        yield child.pid, descriptor, port
+        child.kill()
+
+
+def asked(port: int, gate: socket.socket | None = None) -> str:
+    """Who gets a new connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"?")
+        if gate is not None:
+            gate.settimeout(0.05)
+            try:
+                gate.accept()[0].close()
+            except TimeoutError:
+                pass
+            else:
+                return "gate"
+        return client.recv(100).decode()
+
+
+def test_all_new_connections_go_to_the_gate_until_it_is_gone(server: tuple[int, int, int]) -> None:
+    pid, descriptor, port = server
+    with socket.create_connection(("127.0.0.1", port)) as kept, socket.socket() as gate:
+        user = sharing.owner(pid, descriptor)
+        assert user == os.geteuid()
+        gate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sharing.join(gate, user)
+        with pytest.raises(OSError, match="in use"):
+            gate.bind(("127.0.0.1", port))
+        sharing.lend(pid, descriptor)
+        gate.bind(("127.0.0.1", port))
+        assert asked(port) == "server"
+        gate.listen(64)
+        sharing.take_all(gate)
+        assert Counter(asked(port, gate) for _ in range(40)) == {"gate": 40}
+        kept.sendall(b"?")
+        assert kept.recv(100) == b"server"
+    assert Counter(asked(port) for _ in range(20)) == {"server": 20}
+
+
+def test_a_connection_rests_a_second_after_its_answer(server: tuple[int, int, int]) -> None:
+    pid, _, port = server
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        accepted = _descriptor_of(pid, client)
+        assert not sharing.at_rest(pid, accepted), "a request may be on its way"
+        client.sendall(b"?")
+        client.recv(100)
+        assert not sharing.at_rest(pid, accepted)
+        until(lambda: sharing.at_rest(pid, accepted))
+        os.kill(pid, 19)  # SIGSTOP: it does not read what comes now
+        client.sendall(b"?")
+        time.sleep(1.2)
+        assert not sharing.at_rest(pid, accepted)
+        os.kill(pid, 18)
+    assert not sharing.at_rest(pid, 999)
+
+
+def test_another_users_socket_cannot_be_fetched(server: tuple[int, int, int]) -> None:
+    pid, descriptor, _ = server
+    with pytest.raises(GateError, match=r"does not listen|cannot be fetched"):
+        sharing.owner(pid, 0)
+    if os.geteuid() != 0:
+        with pytest.raises(GateError) as error:
+            sharing.owner(1, 0)
+        assert error.value.code == "rights"
+        return
+    child = os.fork()
+    if not child:
+        os.setresuid(65534, 65534, 65534)
+        try:
+            sharing.owner(pid, descriptor)
+        except GateError as error:
+            os._exit(7 if error.code == "rights" else 1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def _descriptor_of(pid: int, client: socket.socket) -> int:
+    def found() -> list[int]:
+        return [
+            entry.fd
+            for entry in psutil.Process(pid).net_connections("tcp")
+            if entry.raddr and entry.raddr.port == client.getsockname()[1]
+        ]
+
+    until(lambda: bool(found()))
+    return found()[0]
