@@ -31,10 +31,14 @@ from liftlock.gate.model import Address
 from liftlock.releases.proof import free_port
 from tests.support.gate import running
 
-ROUNDS = int(os.environ.get("GATE_ROUNDS", "5"))
-SECONDS = 3.0
-# 25 us where nginx took 20 (the machine the goal was set on); p99 beyond no proxy, in ms; of MLflow's direct latency.
-GOAL_CPU, GOAL_ADDED, GOAL_MLFLOW = 25 / 20, 2.0, 1 / 5
+# Short ones, and many: other work on the machine then meets all proxies alike.
+ROUNDS = int(os.environ.get("GATE_ROUNDS", "15"))
+SECONDS = 1.0
+PACED_ROUNDS, PACED_SECONDS = 5, 3.0
+# Microseconds, or where the machine is slower what they were to nginx's 20; p99 beyond no proxy, in ms; of MLflow's
+# direct latency.
+GOAL_CPU, GOAL_ADDED, GOAL_MLFLOW = 25.0, 2.0, 1 / 5
+GOAL_RATIO = GOAL_CPU / 20
 RATE = 400
 CONNECTIONS = 16
 _BODY = b"y" * 600
@@ -150,7 +154,7 @@ async def _paced(port: int) -> list[float]:
         for _ in range(CONNECTIONS)
     ]
     began = time.perf_counter()
-    for number in range(int(RATE * SECONDS)):
+    for number in range(int(RATE * PACED_SECONDS)):
         delay = began + number / RATE - time.perf_counter()
         if delay > 0:
             await asyncio.sleep(delay)
@@ -164,8 +168,9 @@ async def _paced(port: int) -> list[float]:
 
 
 def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds of all its threads, by the scheduler's own nanoseconds: /proc/PID/stat counts in hundredths."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 def _quantile(values: list[float], share: float) -> float:
@@ -230,9 +235,9 @@ def cost() -> bool:
                     f"{statistics.median(used[proxy]):5.1f} us ({min(used[proxy]):.1f} to {max(used[proxy]):.1f})"
                 )
             if "nginx" in used:
-                ratio = statistics.median(used["gate"]) / statistics.median(used["nginx"])
-                print(f"  the gate takes {ratio:.2f} of nginx's")
-                met &= ratio <= GOAL_CPU or what != "repeated heads"
+                gate, nginx = statistics.median(used["gate"]), statistics.median(used["nginx"])
+                print(f"  the gate takes {gate / nginx:.2f} of nginx's")
+                met &= gate <= max(GOAL_CPU, GOAL_RATIO * nginx) or what == "heads always new"
     return met
 
 
@@ -246,13 +251,13 @@ def latency() -> bool:
     try:
         with _proxies() as proxies:
             found: dict[str, list[list[float]]] = {proxy: [] for proxy in proxies}
-            for _ in range(ROUNDS):
+            for _ in range(PACED_ROUNDS):
                 for proxy, (port, _) in proxies.items():
                     latencies = uvloop.run(_paced(port))
                     found[proxy].append([_quantile(latencies, share) for share in (0.5, 0.99, 0.999)])
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    print(f"{RATE} requests/s, {priority}; medians of {ROUNDS} rounds, ms:")
+    print(f"{RATE} requests/s, {priority}; medians of {PACED_ROUNDS} rounds, ms:")
     middles = {}
     for proxy, rounds in found.items():
         half, most, nearly_all = middles[proxy] = [statistics.median(column) for column in zip(*rounds, strict=True)]

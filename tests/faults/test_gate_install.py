@@ -168,6 +168,7 @@ def test_a_take_over_that_was_cut_off_can_be_given_up(made: Deployment) -> None:
     done = made.liftlock(*TAKE_OVER, env={"LIFTLOCK_CRASH_AT": "after:write configuration"})
     assert done.returncode == -signal.SIGKILL
     assert server_of(made) != ("127.0.0.1", made.port)
+    assert "`liftlock gate install` goes on" in made.ok("gate", "status")
     with used(made.port) as answers:
         made.ok(*REMOVE)
     assert set(answers) == {200}

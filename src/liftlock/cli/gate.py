@@ -142,8 +142,10 @@ def unit(state: State) -> int:
 def status(state: State, directory: Path | None, as_json: bool) -> int:
     """Phase, generation, upstream, and what is in flight or held."""
     from liftlock.gate.client import GateClient
+    from liftlock.gate.installed import load
 
-    with GateClient(_directory(state, directory) / "control.sock") as client:
+    place = _directory(state, directory)
+    with GateClient(place / "control.sock") as client:
         reply = client.status()
     if as_json:
         emit(reply)
@@ -153,6 +155,10 @@ def status(state: State, directory: Path | None, as_json: bool) -> int:
     for side in reply.counts.sides:
         say(f"  {side.address}: {side.reads} reads and {side.writes} writes in flight")
     say(f"  {reply.counts.clients} clients, {reply.counts.held} writes held")
+    record = load(place)
+    if record is not None and record.leaving is not None:
+        pid = record.leaving.pid
+        say(f"  it takes the port over from PID {pid}; if that was cut off, `liftlock gate install` goes on")
     return 0
 
 
