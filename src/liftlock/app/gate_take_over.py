@@ -149,11 +149,14 @@ def _place(behind: Workspace, record: Installed) -> None:
 def _answered_by_the_gate(public: Address) -> bool:
     # MLflow's servers know this method no more than the gate does, but only the gate signs its answer.
     host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(public.host, public.host)  # noqa: S104 - a key
-    with closing(socket.create_connection((host, public.port), timeout=10)) as sock:
-        sock.sendall(b"BREW / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")
-        answer = b""
-        while part := sock.recv(4096):
-            answer += part
+    answer = b""
+    try:
+        with closing(socket.create_connection((host, public.port), timeout=10)) as sock:
+            sock.sendall(b"BREW / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n")
+            while part := sock.recv(4096):
+                answer += part
+    except OSError:
+        return False
     return b"liftlock gate" in answer
 
 
