@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from liftlock.app import gate_process as process
 from liftlock.app import gate_take_over, server
+from liftlock.app.gate_process import directory as directory
 from liftlock.app.workspace import Workspace
 from liftlock.errors import LiftlockError, Refused
 from liftlock.gate.client import GateClient

@@ -1,7 +1,7 @@
 """`gate install --take-over`: a gate on the port of a running server, and nobody notices.
 
 A second server of the same release is started behind; the running one's socket is made to share its port
-(`gate.sharing`), the gate listens beside it and gets every new connection; when the connections that the old server
+(`gate.common_port`), the gate listens beside it and gets every new connection; when the connections that the old server
 still has have ended, it is stopped. What remains is what `gate install` makes.
 
 Killed at any point and run again it goes on. Clients are served meanwhile: by the old server until the gate listens
@@ -20,7 +20,7 @@ from liftlock.app import server
 from liftlock.app.sites import runs_jobs
 from liftlock.app.workspace import Workspace
 from liftlock.errors import LiftlockError, Refused
-from liftlock.gate import sharing
+from liftlock.gate import common_port
 from liftlock.gate.installed import Installed, Leaving
 from liftlock.gate.installed import save as save_record
 from liftlock.gate.model import Address
@@ -99,7 +99,7 @@ def _begin(workspace: Workspace, port: int | None) -> Installed:
         leaving=Leaving(slot=config.server.slot, pid=old.pid, created=old.created),
     )
     found = _only(record)
-    sharing.owner(found.pid, found.descriptor)
+    common_port.owner(found.pid, found.descriptor)
     with workspace.lock("gate install"):
         save_record(process.directory(workspace), record)
     return record
@@ -136,8 +136,8 @@ def _place(behind: Workspace, record: Installed) -> None:
         process.start(behind, place, record)
         return
     found = _only(record)
-    user = sharing.owner(found.pid, found.descriptor)
-    sharing.lend(found.pid, found.descriptor)
+    user = common_port.owner(found.pid, found.descriptor)
+    common_port.lend(found.pid, found.descriptor)
     process.start(behind, place, record, beside=user)
     if not all(_answered_by_the_gate(record.public) for _ in range(_ASKED)):
         raise Refused(
@@ -171,7 +171,7 @@ def _drain(place: Path, record: Installed, *, limit: float) -> None:
     while quiet < 2 and clock.monotonic() < deadline:
         clock.sleep(_POLL)
         others = process_sockets.connected(record.public.port, besides=reply.pid)
-        quiet = quiet + 1 if all(sharing.at_rest(*each) for each in others) else 0
+        quiet = quiet + 1 if all(common_port.at_rest(*each) for each in others) else 0
 
 
 def _runtime(workspace: Workspace, slot: str) -> ProcessRuntime:

@@ -11,8 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
-from liftlock.app.gate import installed
-from liftlock.app.gate_process import directory as gate_directory
+from liftlock.app.gate import directory as gate_directory
 from liftlock.app.online_rules import Rulebook, unknown_revisions
 from liftlock.app.sites import free_port, keep_jobs_off, live_site, sources_of
 from liftlock.app.workspace import Workspace
@@ -23,6 +22,7 @@ from liftlock.describe.launch import LIVE_STATE, Overrides, server_spec
 from liftlock.engine.interface import Payload
 from liftlock.files import private_directory
 from liftlock.gate.client import GateClient
+from liftlock.gate.installed import load as load_gate
 from liftlock.gate.model import Address, GateError
 from liftlock.model.codec import Value
 from liftlock.model.deployment import Role
@@ -65,7 +65,7 @@ def green_store(store: Store, target: Release) -> Store:
 def gate_stands(workspace: Workspace) -> bool:
     """Whether a gate answers, sends people to the configured server, and is not still taking a port over."""
     server = workspace.config.server
-    record = installed(workspace)
+    record = load_gate(workspace.config.state_directory / "gate")
     if record is not None and record.leaving is not None:
         return False
     try:

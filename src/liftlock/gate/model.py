@@ -123,7 +123,7 @@ class Limits(Value, frozen=True):
 class Settings(Value, frozen=True):
     """How a gate runs: where it listens, the first upstream, its directory (state, socket, log), TLS and limits.
 
-    `beside`: the user (UID) of a server that listens on the same address and lent it, see `gate.sharing`.
+    `beside`: the user (UID) of a server that listens on the same address and lent it, see `gate.common_port`.
     """
 
     listen: Address

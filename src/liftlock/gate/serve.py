@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from liftlock.effects import side_effect
 from liftlock.errors import UsageError
 from liftlock.files import PRIVATE_FILE, private_directory
-from liftlock.gate import machine, sharing, state
+from liftlock.gate import common_port, machine, state
 from liftlock.gate.connection import ClientConnection
 from liftlock.gate.control import Control
 from liftlock.gate.core import Gate
@@ -68,7 +68,7 @@ async def _serve(gate: Gate, ready: Callable[[Address, Address], None]) -> None:
             client, sock=sock, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=10.0 if tls else None
         )
     if settings.beside is not None:
-        sharing.take_all(sock)
+        common_port.take_all(sock)
     address = Address(host=settings.listen.host, port=sock.getsockname()[1])
     control = Control(gate, address)
     await control.open()
@@ -89,7 +89,7 @@ def _bound(address: Address, beside: int | None) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if beside is not None:
-            sharing.join(sock, beside)
+            common_port.join(sock, beside)
         sock.bind((address.host, address.port))
     except OSError as error:
         sock.close()

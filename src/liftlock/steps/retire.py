@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Probe
 from liftlock.gate import installed
@@ -42,7 +40,7 @@ class RecordGate(BaseStep):
         directory = self.sides.gate.parent
         known = installed.load(directory)
         if known is not None and known.private != private:
-            installed.save(directory, replace(known, private=private))
+            installed.save(directory, installed.Installed(public=known.public, private=private))
 
 
 class RetireGreen(BaseStep):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from liftlock.gate import sharing
+from liftlock.gate import common_port
 from liftlock.gate.model import GateError
 from tests.support.gate import until
 
@@ -31,7 +31,7 @@ while True:
 
 @pytest.fixture
 def server() -> Iterator[tuple[int, int, int]]:
-    """PID, descriptor and port of a process that listens and never heard of sharing."""
+    """PID, descriptor and port of a process that listens and never heard of port."""
     with subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         port, descriptor = map(int, child.stdout.readline().split())
@@ -57,17 +57,17 @@ def asked(port: int, gate: socket.socket | None = None) -> str:
 def test_all_new_connections_go_to_the_gate_until_it_is_gone(server: tuple[int, int, int]) -> None:
     pid, descriptor, port = server
     with socket.create_connection(("127.0.0.1", port)) as kept, socket.socket() as gate:
-        user = sharing.owner(pid, descriptor)
+        user = common_port.owner(pid, descriptor)
         assert user == os.geteuid()
         gate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sharing.join(gate, user)
+        common_port.join(gate, user)
         with pytest.raises(OSError, match="in use"):
             gate.bind(("127.0.0.1", port))
-        sharing.lend(pid, descriptor)
+        common_port.lend(pid, descriptor)
         gate.bind(("127.0.0.1", port))
         assert asked(port) == "server"
         gate.listen(64)
-        sharing.take_all(gate)
+        common_port.take_all(gate)
         assert Counter(asked(port, gate) for _ in range(40)) == {"gate": 40}
         kept.sendall(b"?")
         assert kept.recv(100) == b"server"
@@ -78,33 +78,33 @@ def test_a_connection_rests_a_second_after_its_answer(server: tuple[int, int, in
     pid, _, port = server
     with socket.create_connection(("127.0.0.1", port)) as client:
         accepted = _descriptor_of(pid, client)
-        assert not sharing.at_rest(pid, accepted), "a request may be on its way"
+        assert not common_port.at_rest(pid, accepted), "a request may be on its way"
         client.sendall(b"?")
         client.recv(100)
-        assert not sharing.at_rest(pid, accepted)
-        until(lambda: sharing.at_rest(pid, accepted))
+        assert not common_port.at_rest(pid, accepted)
+        until(lambda: common_port.at_rest(pid, accepted))
         os.kill(pid, 19)  # SIGSTOP: it does not read what comes now
         client.sendall(b"?")
         time.sleep(1.2)
-        assert not sharing.at_rest(pid, accepted)
+        assert not common_port.at_rest(pid, accepted)
         os.kill(pid, 18)
-    assert not sharing.at_rest(pid, 999)
+    assert not common_port.at_rest(pid, 999)
 
 
 def test_another_users_socket_cannot_be_fetched(server: tuple[int, int, int]) -> None:
     pid, descriptor, _ = server
     with pytest.raises(GateError, match=r"does not listen|cannot be fetched"):
-        sharing.owner(pid, 0)
+        common_port.owner(pid, 0)
     if os.geteuid() != 0:
         with pytest.raises(GateError) as error:
-            sharing.owner(1, 0)
+            common_port.owner(1, 0)
         assert error.value.code == "rights"
         return
     child = os.fork()
     if not child:
         os.setresuid(65534, 65534, 65534)
         try:
-            sharing.owner(pid, descriptor)
+            common_port.owner(pid, descriptor)
         except GateError as error:
             os._exit(7 if error.code == "rights" else 1)
         os._exit(0)
