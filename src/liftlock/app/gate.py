@@ -6,6 +6,11 @@ which address is public and which is the server's own.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
+import psutil
+
 from liftlock.app import gate_process as process
 from liftlock.app import gate_take_over, server
 from liftlock.app.gate_process import directory as directory
@@ -18,6 +23,7 @@ from liftlock.gate.installed import save as save_record
 from liftlock.gate.model import Address
 from liftlock.gate.protocol import Reply
 from liftlock.releases.proof import free_port
+from liftlock.runtimes import process_tree
 
 
 def installed(workspace: Workspace) -> Installed | None:
@@ -96,6 +102,29 @@ def remove(workspace: Workspace) -> None:
     if direct.server() is None:
         server.start(direct)
     process.forget(place)
+
+
+def reviver(workspace: Workspace) -> Callable[[], None]:
+    """What starts a dead gate again, with the words it runs with now (or, if it is dead now, as `install` does).
+
+    Its state file says where people belong; one that is alive, frozen too, is left alone.
+    """
+    place = process.directory(workspace)
+    reply = process.running(place)
+    known = psutil.Process(reply.pid) if reply is not None else None
+    argv = known.cmdline() if known is not None else []
+
+    def revive() -> None:
+        if (known is not None and process_tree.lives(known)) or process.running(place) is not None:
+            return
+        record = installed(workspace)
+        with contextlib.suppress(LiftlockError):  # then whoever asks the gate next says that it does not answer
+            if argv:
+                process.launch(argv, place)
+            elif record is not None:
+                process.start(workspace, place, record)
+
+    return revive
 
 
 def _stop(workspace: Workspace) -> None:

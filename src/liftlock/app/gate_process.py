@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -65,6 +66,11 @@ def start(workspace: Workspace, place: Path, record: Installed, *, beside: int |
     argv = [sys.executable, "-c", "from liftlock.cli.main import main; main()", *words(workspace, record, place)]
     if beside is not None:
         argv += ["--beside", str(beside)]
+    launch(argv, place)
+
+
+def launch(argv: Sequence[str], place: Path) -> None:
+    """Start it with these words and wait until it answers. Raises Refused."""
     log = place / "gate.log"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE)
     with os.fdopen(descriptor, "ab") as output, side_effect("start gate"):
@@ -72,7 +78,7 @@ def start(workspace: Workspace, place: Path, record: Installed, *, beside: int |
     deadline = clock.monotonic() + _START
     while running(place) is None:
         if child.poll() is not None or clock.monotonic() > deadline:
-            raise Refused(f"the gate did not start on {record.public}", hint=f"See {log}, then run the command again.")
+            raise Refused("the gate did not start", hint=f"See {log}, then run the command again.")
         clock.sleep(0.05)
 
 
