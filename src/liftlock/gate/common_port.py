@@ -25,7 +25,8 @@ _PIDFD_GETFD = 438  # the same number on every architecture
 _ATTACH_REUSEPORT_CBPF = 51
 _RETURN = 0x06  # BPF_RET | BPF_K
 _SECOND = 1
-_LAST_SENT = struct.Struct("=44xI4xI")  # tcpi_last_data_sent and _recv of struct tcp_info, ms ago
+# tcpi_last_data_sent and _recv (ms ago), tcpi_bytes_received of struct tcp_info.
+_INFO = struct.Struct("=44xI4xI72xQ")
 _REST = 1000
 
 
@@ -63,15 +64,17 @@ def take_all(sock: socket.socket) -> None:
 def at_rest(pid: int, descriptor: int) -> bool:
     """Whether a connection of another process carries nothing: an answer was its last, a second ago or longer.
 
-    False when it cannot be looked at.
+    False when it cannot be looked at, or when a request and an answer fell into one tick of the kernel's clock (1 to
+    10 ms) and nobody can tell which was the last.
     """
     try:
         with _fetched(pid, descriptor) as sock:
-            sent, received = _LAST_SENT.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_SENT.size))
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+            sent, received, number = _INFO.unpack(info)
             waiting = [_waiting(sock, request) for request in (termios.FIONREAD, termios.TIOCOUTQ)]
     except (GateError, OSError, struct.error):
         return False
-    return not any(waiting) and _REST <= sent <= received
+    return not any(waiting) and sent >= _REST and (sent < received or not number)
 
 
 def _waiting(sock: socket.socket, request: int) -> int:

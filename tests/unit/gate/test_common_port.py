@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,12 +19,14 @@ from liftlock.gate.model import GateError
 from tests.support.gate import until
 
 _SERVER = """
-import socket, threading
+import socket, threading, time
 sock = socket.create_server(("127.0.0.1", 0), backlog=64)
 print(sock.getsockname()[1], sock.fileno(), flush=True)
 def serve(peer):
-    while peer.recv(100):
-        peer.sendall(b"server")
+    while data := peer.recv(100):
+        time.sleep(0.05)
+        if b"?" in data:
+            peer.sendall(b"server")
 while True:
     threading.Thread(target=serve, args=(sock.accept()[0],), daemon=True).start()
 """
@@ -76,18 +79,21 @@ def test_all_new_connections_go_to_the_gate_until_it_is_gone(server: tuple[int, 
 
 def test_a_connection_rests_a_second_after_its_answer(server: tuple[int, int, int]) -> None:
     pid, _, port = server
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        accepted = _descriptor_of(pid, client)
-        assert not common_port.at_rest(pid, accepted), "a request may be on its way"
-        client.sendall(b"?")
-        client.recv(100)
-        assert not common_port.at_rest(pid, accepted)
-        until(lambda: common_port.at_rest(pid, accepted))
-        os.kill(pid, 19)  # SIGSTOP: it does not read what comes now
-        client.sendall(b"?")
+    with socket.create_connection(("127.0.0.1", port)) as idle, socket.create_connection(("127.0.0.1", port)) as busy:
+        begun, asked_first = _descriptor_of(pid, busy), _descriptor_of(pid, idle)
+        busy.sendall(b"...")  # at once: the kernel's clock does not tell this from the connection's beginning
+        assert not common_port.at_rest(pid, asked_first), "a request may be on its way"
+        until(lambda: common_port.at_rest(pid, asked_first))
+        assert not common_port.at_rest(pid, begun), "no answer yet"
+        idle.sendall(b"?")
+        assert idle.recv(100) == b"server"
+        assert not common_port.at_rest(pid, asked_first)
+        until(lambda: common_port.at_rest(pid, asked_first))
+        os.kill(pid, signal.SIGSTOP)  # it does not read what comes now
+        idle.sendall(b"?")
         time.sleep(1.2)
-        assert not common_port.at_rest(pid, accepted)
-        os.kill(pid, 18)
+        assert not common_port.at_rest(pid, asked_first)
+        os.kill(pid, signal.SIGCONT)
     assert not common_port.at_rest(pid, 999)
 
 
