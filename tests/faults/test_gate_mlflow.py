@@ -14,9 +14,9 @@ import pytest
 import urllib3
 
 from liftlock.app import gate as gates
-from liftlock.gate.client import holding
+from liftlock.gate.client import GateClient, holding
 from liftlock.gate.clients import report
-from liftlock.gate.model import Address
+from liftlock.gate.model import Address, GateError
 from liftlock.releases.children import clean_environment
 from liftlock.releases.tools import PopulateSize
 from tests.support import upgrades
@@ -88,19 +88,20 @@ def test_a_real_client_that_never_tries_again_does_not_notice_that_the_port_is_t
     (tmp_path / "site").mkdir()
     with upgrades.deployment(release, tmp_path / "site", server=None, auth=False, size=LITTLE) as made:
         before = made.workspace.server()
-        with used(made.url, release, tmp_path):
-            reply = gates.install(made.workspace, take_over=True)
+        assert before is not None
+        gate = made.workspace.state / "gate"
         try:
-            assert before is not None
+            with used(made.url, release, tmp_path):
+                reply = gates.install(made.workspace, take_over=True)
             assert made.workspace.server() != before
             assert reply.listen == made.url.removeprefix("http://")
-            uses = report(made.workspace.state / "gate" / "access.log")
+            uses = report(gate / "access.log")
             assert [use.failed for use in uses if use.kind == "mlflow-python-client"] == [0]
             gates.remove(made.workspace)
             assert urllib3.request("GET", f"{made.url}/health").status == 200
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(reply.pid, signal.SIGKILL)
+            with GateClient(gate / "control.sock") as control, contextlib.suppress(GateError):
+                os.kill(control.status().pid, signal.SIGKILL)
 
 
 @pytest.mark.release
