@@ -20,7 +20,7 @@ from liftlock.gate.model import Address, GateError
 from liftlock.releases.children import clean_environment
 from liftlock.releases.tools import PopulateSize
 from tests.support import upgrades
-from tests.support.gate import running
+from tests.support.gate import running, until
 from tests.support.releases import OLD, environment, newest, serving
 from tests.support.tracing import needs_tracing
 
@@ -34,7 +34,6 @@ work = pathlib.Path(sys.argv[2])
 experiment = client.create_experiment("behind the gate")
 (work / "big.bin").write_bytes(b"z" * (3 << 20))
 runs = 0
-print("started", flush=True)
 while not (work / "enough").exists():
     run = client.create_run(experiment)
     client.log_param(run.info.run_id, "number", runs)
@@ -45,6 +44,7 @@ while not (work / "enough").exists():
     client.set_terminated(run.info.run_id)
     assert client.get_run(run.info.run_id).data.params == {"number": str(runs)}
     runs += 1
+    (work / "runs").write_text(str(runs))
 found = client.search_runs([experiment], max_results=5000)
 first = min(found, key=lambda run: int(run.data.params["number"]))
 path = client.download_artifacts(first.info.run_id, "big.bin", str(work))
@@ -57,22 +57,26 @@ print(runs, flush=True)
 
 @contextlib.contextmanager
 def used(url: str, release: str, place: Path) -> Iterator[None]:
-    """A real client that works all the while and checks in the end what it did."""
+    """A real client that works all the while, before and after too, and checks in the end what it did."""
+
+    def runs() -> int:
+        done = place / "runs"
+        return int(done.read_text() or 0) if done.exists() else 0
+
     client = subprocess.Popen(
         [environment(release).python, "-c", _CLIENT, url, str(place)],
         env=clean_environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
     try:
-        assert client.stdout
-        assert client.stdout.readline() == "started\n"
-        time.sleep(2)
+        until(lambda: client.poll() is not None or runs() >= 3, seconds=60)
         yield
-        time.sleep(2)
+        before = runs()
+        until(lambda: client.poll() is not None or runs() >= before + 3, seconds=60)
         (place / "enough").touch()
         out, err = client.communicate(timeout=60)
         assert client.returncode == 0, err[-3000:]
-        assert int(out.split()[-1]) > 5
+        assert int(out.split()[-1]) >= before + 3
     finally:
         client.kill()
         client.wait()
