@@ -23,6 +23,7 @@ from liftlock.describe.launch import LIVE_STATE, Overrides, server_spec
 from liftlock.engine.interface import Payload
 from liftlock.files import private_directory
 from liftlock.gate.client import GateClient
+from liftlock.gate.installed import load as load_gate
 from liftlock.gate.model import Address, GateError
 from liftlock.model.codec import Value
 from liftlock.model.deployment import Role
@@ -63,8 +64,11 @@ def green_store(store: Store, target: Release) -> Store:
 
 
 def gate_stands(workspace: Workspace) -> bool:
-    """Whether a gate answers and sends people to the configured server."""
+    """Whether a gate answers, sends people to the configured server, and is not still taking a port over."""
     server = workspace.config.server
+    record = load_gate(workspace.config.state_directory / "gate")
+    if record is not None and record.leaving is not None:
+        return False
     try:
         with GateClient(workspace.config.state_directory / "gate" / "control.sock") as client:
             return client.status().state.upstream == Address(host=server.host, port=server.port)

@@ -119,6 +119,12 @@ def keep_jobs_off(jump: Jump, config: Config) -> dict[str, str]:
     return {_JOBS: "false"}
 
 
+def runs_jobs(config: Config) -> bool:
+    """Whether the configured server runs MLflow's jobs."""
+    said = config.server.environment.get(_JOBS)
+    return config.release >= _JOBS_ON_SINCE if said is None else said.lower() not in ("false", "0")
+
+
 def free_port() -> int:
     """A TCP port of the loopback address that nobody listens on."""
     with socket.socket() as probe:

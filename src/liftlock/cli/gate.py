@@ -37,6 +37,7 @@ def _directory_option(function: F) -> F:
 @click.option("--static-prefix", default="", help="The server's --static-prefix.")
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its key (PEM).")
+@click.option("--beside", type=int, hidden=True, help="UID of a server that lends its port (gate install --take-over).")
 @_directory_option
 @pass_state
 def run(
@@ -46,6 +47,7 @@ def run(
     static_prefix: str,
     tls_cert: Path | None,
     tls_key: Path | None,
+    beside: int | None,
     directory: Path | None,
 ) -> int:
     """Serve until told to stop. Which server is live is read from the gate's state, not from --upstream."""
@@ -59,6 +61,7 @@ def run(
         settings = Settings(
             listen=Address.parse(listen), upstream=Address.parse(upstream), directory=_directory(state, directory),
             static_prefix=static_prefix, certificate=tls_cert, key=tls_key,
+            beside=beside,
         )  # fmt: skip
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -68,22 +71,37 @@ def run(
 
 @command.command("install")
 @click.option("--port", type=int, help="The server's own port behind the gate (default: a free one).")
+@click.option("--take-over", is_flag=True, help="Without a pause: take the port over from the running server.")
+@click.option("--drain", type=float, default=30.0, show_default=True, metavar="SECONDS",
+              help="With --take-over: how long the old server's connections may last.")  # fmt: skip
 @yes_option
 @json_option
 @pass_state
-def install(state: State, port: int | None, yes: bool, as_json: bool) -> int:
-    """Put a gate on the server's address and the server behind it: one restart, requests wait meanwhile."""
+def install(state: State, port: int | None, take_over: bool, drain: float, yes: bool, as_json: bool) -> int:
+    """Put a gate on the server's address and the server behind it.
+
+    With one restart, during which requests wait; or with --take-over: a second server is started behind, the gate gets
+    every new connection to the port that the running one keeps, and that one is stopped when its connections ended.
+    --take-over needs Linux 5.6, the right to trace the server's process (its user, or root), memory for two servers
+    for a moment, and a server that runs no MLflow jobs.
+
+    \b
+    Examples:
+      liftlock gate install
+      liftlock gate install --take-over --yes
+    """
     from liftlock.app import gate
 
     workspace = state.workspace()
     section = workspace.config.server
-    confirm(f"Restart the server behind a gate on {section.host}:{section.port}?", yes=yes)
-    reply = gate.install(workspace, port=port)
+    act = "Take over the port of the server" if take_over else "Restart the server behind a gate"
+    confirm(f"{act} on {section.host}:{section.port}?", yes=yes)
+    reply = gate.install(workspace, port=port, take_over=take_over, drain=drain)
     if as_json:
         emit(reply)
     else:
         say(f"gate (PID {reply.pid}) on {reply.listen}, server on {reply.state.upstream}")
-        say("Let your service manager run `liftlock gate run` with the same --listen and --dir after a reboot.")
+        say("After a reboot it must run again: `liftlock gate unit` prints a unit for systemd.")
     return 0
 
 
@@ -101,6 +119,22 @@ def remove(state: State, yes: bool) -> int:
     return 0
 
 
+@command.command("unit")
+@pass_state
+def unit(state: State) -> int:
+    """Print a systemd unit that runs the gate after a crash and after a reboot.
+
+    \b
+    Examples:
+      liftlock gate unit | sudo tee /etc/systemd/system/liftlock-gate.service
+      sudo systemctl enable --now liftlock-gate   # takes over as soon as the gate that runs now has ended
+    """
+    from liftlock.app import gate_unit
+
+    say(gate_unit.unit(state.workspace()).rstrip("\n"))
+    return 0
+
+
 @command.command("status")
 @_directory_option
 @json_option
@@ -108,8 +142,10 @@ def remove(state: State, yes: bool) -> int:
 def status(state: State, directory: Path | None, as_json: bool) -> int:
     """Phase, generation, upstream, and what is in flight or held."""
     from liftlock.gate.client import GateClient
+    from liftlock.gate.installed import load
 
-    with GateClient(_directory(state, directory) / "control.sock") as client:
+    place = _directory(state, directory)
+    with GateClient(place / "control.sock") as client:
         reply = client.status()
     if as_json:
         emit(reply)
@@ -119,6 +155,10 @@ def status(state: State, directory: Path | None, as_json: bool) -> int:
     for side in reply.counts.sides:
         say(f"  {side.address}: {side.reads} reads and {side.writes} writes in flight")
     say(f"  {reply.counts.clients} clients, {reply.counts.held} writes held")
+    record = load(place)
+    if record is not None and record.leaving is not None:
+        pid = record.leaving.pid
+        say(f"  it takes the port over from PID {pid}; if that was cut off, `liftlock gate install` goes on")
     return 0
 
 

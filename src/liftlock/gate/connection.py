@@ -82,7 +82,7 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more. It may still wait for its answer; while held, it counts as gone."""
         exchange = self.exchange
-        if exchange is None or not exchange.complete or self.gate.holds(exchange):
+        if exchange is None or not exchange.complete or exchange in self.gate.queue:
             return False
         exchange.keep = False
         return True

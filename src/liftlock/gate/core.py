@@ -36,10 +36,10 @@ class Gate:
     def counts(self) -> Counts:
         """What is true this moment."""
         traffic, metrics = self.traffic, self.traffic.metrics
-        held, held_bytes, oldest = traffic.waiting()
+        queue = traffic.queue
         return Counts(
-            generation=self.state.generation, phase=self.state.phase, sides=traffic.sides(), held=held,
-            held_bytes=held_bytes, oldest_held=oldest, overflowed=metrics.overflowed, left=metrics.left,
+            generation=self.state.generation, phase=self.state.phase, sides=traffic.sides(), held=len(queue),
+            held_bytes=queue.bytes, oldest_held=queue.oldest, overflowed=metrics.overflowed, left=metrics.left,
             expired=metrics.expired, unsettled=metrics.unsettled, clients=len(traffic.clients),
             share=traffic.sharing.value() if traffic.sharing is not None else None,
         )  # fmt: skip

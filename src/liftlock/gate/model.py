@@ -137,7 +137,10 @@ class Limits(Value, frozen=True):
 
 
 class Settings(Value, frozen=True):
-    """How a gate runs: where it listens, the first upstream, its directory (state, socket, log), TLS and limits."""
+    """How a gate runs: where it listens, the first upstream, its directory (state, socket, log), TLS and limits.
+
+    `beside`: the user (UID) of a server that listens on the same address and lent it, see `gate.common_port`.
+    """
 
     listen: Address
     upstream: Address
@@ -145,6 +148,7 @@ class Settings(Value, frozen=True):
     static_prefix: str = ""
     certificate: Path | None = None
     key: Path | None = None
+    beside: int | None = None
     limits: Limits = Limits()
 
     @property

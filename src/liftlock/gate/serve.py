@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from liftlock.effects import side_effect
 from liftlock.errors import UsageError
 from liftlock.files import PRIVATE_FILE, private_directory
-from liftlock.gate import machine, state
+from liftlock.gate import common_port, machine, state
 from liftlock.gate.connection import ClientConnection
 from liftlock.gate.control import Control
 from liftlock.gate.core import Gate
@@ -61,12 +61,14 @@ async def _serve(gate: Gate, ready: Callable[[Address, Address], None]) -> None:
     def client() -> ClientConnection:
         return ClientConnection(gate.traffic, tls=tls is not None)
 
-    sock = _listen(settings.listen)
+    sock = _bound(settings.listen, settings.beside)
     with side_effect("gate listen"):
         # Kept by name: uvloop closes a server that nobody refers to.
         server = await loop.create_server(
             client, sock=sock, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=10.0 if tls else None
         )
+    if settings.beside is not None:
+        common_port.take_all(sock)
     address = Address(host=settings.listen.host, port=sock.getsockname()[1])
     control = Control(gate, address)
     await control.open()
@@ -81,11 +83,13 @@ async def _serve(gate: Gate, ready: Callable[[Address, Address], None]) -> None:
         await gate.close()
 
 
-def _listen(address: Address) -> socket.socket:
+def _bound(address: Address, beside: int | None) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     sock = socket.socket(family)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if beside is not None:
+            common_port.join(sock, beside)
         sock.bind((address.host, address.port))
     except OSError as error:
         sock.close()

@@ -15,6 +15,7 @@ from liftlock.gate.head import Head, parse
 from liftlock.gate.log import AccessLog, Line
 from liftlock.gate.metrics import Metrics
 from liftlock.gate.model import Address, Settings, Side
+from liftlock.gate.queue import Queue
 from liftlock.gate.sharing import Sharing
 from liftlock.gate.upstream import Upstream, UpstreamConnection
 
@@ -37,9 +38,8 @@ class Traffic:
         self.upstream = Upstream(upstream, reuse=self.limits.reuse)
         self.sharing: Sharing | None = None
         self._retired: list[Upstream] = []
+        self.queue = Queue(self.limits, self.metrics)
         self._holding = False
-        self._held: dict[Exchange, _Wait] = {}
-        self._held_bytes = 0
         self._lines: list[Line] = []
         self._tasks: set[asyncio.Task[None]] = set()
         # Wall-clock time is the monotonic one plus this: one clock call a request is enough.
@@ -77,7 +77,7 @@ class Traffic:
         """Let a request pass, or make it wait."""
         if exchange.write:
             if self._holding:
-                self._queue(exchange, now)
+                self._hold(exchange, now)
                 return
             upstream = self.upstream
             upstream.writes += 1
@@ -96,25 +96,13 @@ class Traffic:
         else:
             self._spawn(self._connect(exchange, upstream))
 
-    def holds(self, exchange: Exchange) -> bool:
-        """Whether a request waits for the end of a hold."""
-        return exchange in self._held
-
-    def _queue(self, exchange: Exchange, now: float) -> None:
-        size = len(exchange.pending) + exchange.client.buffered()
-        if len(self._held) >= self.limits.queue or self._held_bytes + size > self.limits.queue_bytes:
-            self.metrics.overflowed += 1
-            # 429, not 503: every MLflow client resends any request on 429, but 3.18 fails a create_run on 503 at once.
-            self._answer(exchange, 429, "writes are held for an upgrade and too many wait; try again")
+    def _hold(self, exchange: Exchange, now: float) -> None:
+        if self.queue.put(exchange, now):
+            exchange.client.pause()
             return
-        self._held[exchange] = _Wait(now, size)
-        self._held_bytes += size
-        exchange.client.pause()
-
-    def _waited(self, exchange: Exchange, wait: _Wait) -> None:
-        self._held_bytes -= wait.size
-        exchange.held = clock.monotonic() - wait.since
-        self.metrics.longest_held = max(self.metrics.longest_held, exchange.held)
+        self.metrics.overflowed += 1
+        # 429, not 503: every MLflow client resends any request on 429, but 3.18 fails a create_run on 503 at once.
+        self._answer(exchange, 429, "writes are held for an upgrade and too many wait; try again")
 
     async def _connect(self, exchange: Exchange, upstream: Upstream) -> None:
         # A server that is just being restarted refuses for a moment. A client of its own would connect again; behind
@@ -203,8 +191,7 @@ class Traffic:
         """The client left: drop what waits; cut off a read; let a write that was sent completely come to its end."""
         exchange.gone = clock.monotonic()
         connection = exchange.connection
-        if exchange in self._held:
-            self._waited(exchange, self._held.pop(exchange))
+        if self.queue.remove(exchange):
             self.metrics.left += 1
             self.finished(exchange)
         elif exchange.upstream is None:
@@ -228,10 +215,7 @@ class Traffic:
         client.exchange = None
         if exchange.connection is not None:
             exchange.connection.abort()  # its end finishes the exchange
-        elif exchange in self._held:
-            self._waited(exchange, self._held.pop(exchange))
-            self.finished(exchange)
-        elif exchange.upstream is None:
+        elif self.queue.remove(exchange) or exchange.upstream is None:
             self.finished(exchange)
         if answered:
             client.transport.abort()
@@ -271,9 +255,7 @@ class Traffic:
     def release(self) -> None:
         """Send what waits to the upstream of this moment."""
         self._holding = False
-        held, self._held = self._held, {}
-        for exchange, wait in held.items():
-            self._waited(exchange, wait)
+        for exchange in self.queue.clear():
             if exchange.client.present():
                 self.admit(exchange, clock.monotonic())
             else:
@@ -313,16 +295,11 @@ class Traffic:
         """The upstream, one that shares its reads, and those of earlier generations that still answer something."""
         return tuple(each.side() for each in self._upstreams())
 
-    def waiting(self) -> tuple[int, int, float]:
-        """How many writes are held, how many bytes of them are kept, for how long (s) the first has been waiting."""
-        oldest = next(iter(self._held.values()), None)
-        return len(self._held), self._held_bytes, clock.monotonic() - oldest.since if oldest is not None else 0.0
-
     # Housekeeping
 
     def drop_departed(self) -> None:
         """Let go of held writes whose clients left."""
-        for exchange in [each for each in self._held if not each.client.present()]:
+        for exchange in [each for each in self.queue if not each.client.present()]:
             exchange.client.transport.abort()
 
     def sweep(self, now: float) -> None:
@@ -361,13 +338,3 @@ class Traffic:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class _Wait:
-    """A held request: since when (monotonic seconds), and what it keeps in memory (bytes)."""
-
-    __slots__ = ("since", "size")
-
-    def __init__(self, since: float, size: int) -> None:
-        self.since = since
-        self.size = size

@@ -48,7 +48,7 @@ class Upstream:
             connection = self._idle.pop()
             fresh = now - connection.idle_since < self._reuse and not connection.closing
             # A write must not meet a connection that is being closed: nobody could tell whether it was done.
-            if fresh and not (write and connection.stirred()):
+            if fresh and not (write and connection.stirred(0)):
                 return connection
             connection.close()
         return None
@@ -106,15 +106,17 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to an upstream: one request at a time, its answer passed to the client as it comes."""
 
     __slots__ = (
-        "_answer", "_buffer", "_chunks", "_kept", "_left", "_paused", "_poll", "_socket", "_upstream", "closing",
-        "exchange", "idle_since", "transport", "used",
+        "_answer", "_buffer", "_chunks", "_kept", "_left", "_paused", "_socket", "_upstream", "closing",
+        "exchange", "idle_since", "stirred", "transport", "used",
     )  # fmt: skip
 
     def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
         self._upstream = upstream
         self._socket = sock
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        # Given 0: what has arrived that the event loop has not read yet. The server's farewell, most likely.
+        self.stirred = poll.poll
         self.transport: asyncio.Transport
         self.exchange: Exchange | None = None
         self.idle_since = 0.0
@@ -131,10 +133,6 @@ class UpstreamConnection(asyncio.Protocol):
         """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)
         self._upstream.connections.add(self)
-
-    def stirred(self) -> bool:
-        """Whether something has arrived that the event loop has not read yet: the server's farewell, most likely."""
-        return bool(self._poll.poll(0))
 
     def start(self, exchange: Exchange) -> None:
         """Send what there is of a request; from here on the upstream knows of it."""

@@ -82,11 +82,12 @@ class ProcessRuntime:
             raise
         return Handle(pid=child.pid, created=created)
 
-    def stop(self, handle: Handle, *, timeout: float = 30.0) -> None:
+    def stop(self, handle: Handle, *, timeout: float = 30.0, leave_port: bool = False) -> None:
         """End a server with all its processes: SIGTERM, after `timeout` seconds SIGKILL, then wait for the port.
 
-        Works for servers liftlock started and for those a person started; one already gone is no error. Raises
-        ServerError when a process survives (another user's) or the port stays taken.
+        With `leave_port` the port need not become free: a gate listens there already. Works for servers liftlock
+        started and for those a person started; one already gone is no error. Raises ServerError when a process
+        survives (another user's) or the port stays taken.
         """
         record = self._read()
         members: _Members
@@ -97,6 +98,8 @@ class ProcessRuntime:
             record = None
             members = partial(process_tree.family, handle)
             address = next(filter(None, map(_listening_at, members().values())), None)
+        if leave_port:
+            address = None
         with side_effect("stop server"):
             self._end(members, address, timeout)
         if record is not None:
