@@ -9,9 +9,8 @@ from liftlock.engine.interface import BaseStep, Context, Payload, Probe
 from liftlock.errors import LiftlockError
 from liftlock.releases.tools import ReleaseTools
 from liftlock.runtimes.interface import Runtime, ServerSpec
-from liftlock.runtimes.process_health import base_url
 from liftlock.steps.migrate import cached
-from liftlock.steps.site import Site
+from liftlock.steps.site import Site, server_url
 from liftlock.stores import postgresql_shared as shared
 from liftlock.stores.interface import Store
 
@@ -67,9 +66,7 @@ class OldBesideNew(BaseStep):
         with side_effect("start old server beside"):
             self.runtime.start(spec)
         username, password = self.site.login or (None, None)
-        report = ReleaseTools(environment).smoke(
-            base_url(spec.host, spec.port) + spec.static_prefix, username=username, password=password
-        )
+        report = ReleaseTools(environment).smoke(server_url(spec), username=username, password=password)
         if report.failed:
             first = report.failed[0]
             return f"{first.name}: {first.message}"

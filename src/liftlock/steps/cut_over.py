@@ -13,7 +13,7 @@ from liftlock.online.converge import await_moment, converge
 from liftlock.online.cutover import CutOver, Limits
 from liftlock.steps.converge import Flows
 from liftlock.steps.sides import Sides
-from liftlock.steps.site import Site
+from liftlock.steps.site import Site, wake
 
 
 class SwitchSides(BaseStep):
@@ -51,6 +51,7 @@ class SwitchSides(BaseStep):
 
     def run(self, context: Context) -> None:
         """Wait for the moment, then hold, fence, bring over the rest, switch."""
+        wake(self.site)
         cut, pace = self._cut(context), self.sides.pace()
         await_moment(cut.flows, self.when, pace, self.sides.control, observer=context.observer)
         held = cut.run(pace, self.sides.control, observer=context.observer)

@@ -10,14 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from liftlock.backup.create import Sources
+from liftlock.effects import side_effect
 from liftlock.errors import NeedsPerson
 from liftlock.model.deployment import Role, Writer
 from liftlock.model.release import Jump, Release
 from liftlock.model.secret import Secret
 from liftlock.releases.environment import Environments
 from liftlock.runtimes.interface import Handle, Runtime, ServerSpec
+from liftlock.runtimes.process_health import base_url
 from liftlock.stores.interface import Store
+from liftlock.verify.warm import warm
 
+_WORKERS = 4  # what `mlflow server` runs when nobody says
 SpecFactory = Callable[[Path, Release], ServerSpec]
 
 
@@ -81,3 +85,16 @@ def describe_writers(busy: Mapping[Role, tuple[Writer, ...]]) -> str:
         more = f" and {len(writers) - 3} more" if len(writers) > 3 else ""
         parts.append(f"the {role.value} database is open in {names}{more}")
     return "; ".join(parts)
+
+
+def server_url(spec: ServerSpec) -> str:
+    """Where this machine reaches the server of a spec."""
+    return base_url(spec.host, spec.port) + spec.static_prefix
+
+
+def wake(site: Site) -> None:
+    """Call every worker of a site's server once, so that nobody who is sent to it waits for what it loads at first."""
+    spec = site.spec(site.old_python, site.jump.target)
+    words = dict(zip(spec.arguments, spec.arguments[1:], strict=False))
+    with side_effect("wake server"):
+        warm(server_url(spec), workers=int(words.get("--workers", _WORKERS)), login=site.login)

@@ -14,7 +14,7 @@ from liftlock.model.codec import to_builtins
 from liftlock.online.control import Control
 from liftlock.online.converge import Pace
 from liftlock.online.cutover import CutOver
-from liftlock.steps.site import Site
+from liftlock.steps.site import Site, wake
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Turn(BaseStep):
 
     def run(self, context: Context) -> None:
         """Hold, wait until no write is in flight, switch; and write down where everybody is, for `gate status`."""
+        wake(self.site)
         held = self._cut(context, back=False).run(Pace(), self.door.control, observer=context.observer)
         installed.moved(self.door.socket.parent, self.to)
         context.note(self.name, to_builtins(held))

@@ -18,7 +18,7 @@ from liftlock.releases.environment import Environment
 from liftlock.releases.tools import ReleaseTools, SmokeReport
 from liftlock.steps.fingerprint import comparable_fingerprint
 from liftlock.steps.migrate import Warmth, cached
-from liftlock.steps.site import Site
+from liftlock.steps.site import Site, server_url
 from liftlock.steps.written import changed_since
 from liftlock.verify.data import verify_migrated
 from liftlock.verify.http import Client
@@ -48,7 +48,7 @@ class SampleBefore(BaseStep):
     def run(self, context: Context) -> None:
         """Ask over REST."""
         spec = self.site.spec(self.site.old_python, self.site.jump.source)
-        sample = take_sample(Client(_url(spec.host, spec.port, spec.static_prefix), login=self.site.login))
+        sample = take_sample(Client(server_url(spec), login=self.site.login))
         problems = {role.value: list(store.check_integrity()) for role, store in self.site.stores.items()}
         context.note(self.name, {"sample": to_builtins(sample), "problems": problems})
 
@@ -164,7 +164,7 @@ class VerifyLive(BaseStep):
 
     def _findings(self, context: Context) -> list[Finding]:
         spec = self.site.spec(self.site.old_python, self.release)
-        url = _url(spec.host, spec.port, spec.static_prefix)
+        url = server_url(spec)
         sampled = self._outcome(context, SampleBefore.name).get("sample")
         found = list(
             verify_server(
@@ -260,7 +260,3 @@ def require(findings: list[Finding]) -> None:
     if stops:
         more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
         raise VerificationFailed(f"{stops[0].title}: {stops[0].message}{more}", hint=stops[0].hint)
-
-
-def _url(host: str, port: int, prefix: str) -> str:
-    return f"http://{ {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, host) }:{port}{prefix}"  # noqa: S104 - compared
