@@ -40,11 +40,15 @@ class State(enum.StrEnum):
 
 
 class Range(Value, frozen=True):
-    """Versions from `introduced` (0: the first) up to, not including, `fixed`; or up to and including `last`."""
+    """Versions from `introduced` (0: the first) up to, not including, `fixed`; or up to and including `last`.
+
+    `unsure`: nobody says whether versions after `last` have the flaw.
+    """
 
     introduced: str = "0"
     fixed: str | None = None
     last: str | None = None
+    unsure: bool = False
 
     def holds(self, version: Version) -> bool:
         """Whether a version lies in the range."""
@@ -69,7 +73,10 @@ class Advisory(Value, frozen=True):
 
     def affects(self, release: Release) -> bool | None:
         """Whether a release has the flaw; None when that is not known."""
-        return any(each.holds(release.key) for each in self.affected) if self.affected else None
+        if any(each.holds(release.key) for each in self.affected):
+            return True
+        beyond = any(each.unsure and release.key > Version(each.last or "0") for each in self.affected)
+        return None if beyond or not self.affected else False
 
     @property
     def names(self) -> frozenset[str]:

@@ -29,8 +29,7 @@ STEP = 100  # between the numbers of multiplied rows; the dozen rows that are mu
 
 
 def measure(arguments, progress):
-    """{"revisions": [...]}: those of `only`, or all of the chain."""
-    import sqlalchemy as sa
+    """Those of `only`, or all of the chain: what was measured is reported as progress, one revision after the other."""
     from alembic import command
     from alembic.script import ScriptDirectory
 
@@ -49,11 +48,22 @@ def measure(arguments, progress):
         record._fill(engine, filled)
         engine.dispose()
         if not arguments.get("only") or script.revision in arguments["only"]:
-            found.append(_one(record, place, config, script))
-            progress({"revision": script.revision})
+            one = _one(record, place, config, script)
+            found.append(one["id"])
+            progress(one)
         config.set_main_option("sqlalchemy.url", arguments["uri"].replace("%", "%%"))
         command.upgrade(config, script.revision)
-    return {"revisions": found, "sqlalchemy": sa.__version__}
+    return {"revisions": found}
+
+
+def revisions(arguments, progress):
+    """The ids of a chain, in order."""
+    from alembic.script import ScriptDirectory
+
+    config = _sibling("record")._config(arguments["chain"], "sqlite://")
+    if arguments.get("scripts"):
+        config.set_main_option("script_location", arguments["scripts"])
+    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()][::-1]
 
 
 def _sibling(name):
@@ -74,7 +84,7 @@ def _one(record, place, config, script):
     if script.revision in TRACE_REVISIONS:
         loads.append(dict(_load(place, config, script, base, "trace_info", TRACES, _traces), per=PER_TRACE))
     return {
-        "id": script.revision, "base": round(base, 3), "loads": loads, "locks": seen["locks"],
+        "id": script.revision, "version": place.version(), "base": round(base, 3), "loads": loads, "locks": seen["locks"],
         "aborts": _aborts(record, place, config, script, seen),
     }  # fmt: skip
 
@@ -407,6 +417,11 @@ class Sqlite:
     def __init__(self, uri):
         self.path = uri.partition("///")[2]
 
+    def version(self):
+        import sqlite3
+
+        return "SQLite " + sqlite3.sqlite_version
+
     def engine(self, uri):
         import sqlalchemy as sa
 
@@ -463,8 +478,12 @@ class Postgres:
         )
         with self.admin.connect() as connection:
             data = connection.execute(sa.text("SHOW data_directory")).scalar()
+            self.number = connection.execute(sa.text("SHOW server_version")).scalar().split()[0]
         with open(os.path.join(data, "postmaster.pid")) as file:
             self.pid = int(file.readline())
+
+    def version(self):
+        return "PostgreSQL " + self.number
 
     def engine(self, uri):
         import sqlalchemy as sa
