@@ -25,6 +25,8 @@ FORMAT = 1
 # How far another machine, wider rows and another state of caches may be from what was measured.
 _FASTER, _SLOWER = 2.0, 2.0
 _BEYOND = 2.0  # once more for sizes more than ten times of any that was measured
+# PostgreSQL's lock modes that shut out everybody, and those that let people read only.
+_EVERYBODY, _WRITERS = "AccessExclusiveLock", frozenset({"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock"})
 _MOST = 2.0  # no revision's time grows faster than with the square of its rows
 
 
@@ -75,6 +77,15 @@ class Measured(Value, frozen=True):
     loads: tuple[Load, ...] = ()
     locks: dict[str, str] = msgspec.field(default_factory=dict)
     aborts: tuple[Abort, ...] = ()
+
+    def locked(self, rows: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+        """Tables with rows that nobody can use (`everybody`) or write to (`writers`) until the transaction ends."""
+        held = {table: mode for table, mode in self.locks.items() if rows.get(table)}
+        kinds = {
+            "everybody": tuple(sorted(table for table, mode in held.items() if mode == _EVERYBODY)),
+            "writers": tuple(sorted(table for table, mode in held.items() if mode in _WRITERS)),
+        }
+        return {kind: tables for kind, tables in kinds.items() if tables}
 
 
 class Cost(Value, frozen=True):

@@ -28,9 +28,10 @@ thead th{background:var(--soft);font-weight:600}
 tr.bad th,tr.bad td:first-child{box-shadow:inset 4px 0 var(--bad)}tr.warn th{box-shadow:inset 4px 0 var(--warn)}
 tr.good th{box-shadow:inset 4px 0 var(--good)}
 code{font-family:ui-monospace,monospace;font-size:.92em;background:var(--soft);padding:.05em .25em;border-radius:3px}
+summary{cursor:pointer;font-weight:600;padding:.4rem 0}details caption{position:absolute;left:-999rem}
 ul.boxes{list-style:none;padding-left:.3rem}ul.boxes label{display:block;padding:.15rem 0}footer{margin-top:2.5rem;
 font-size:.88rem}
-@media print{nav,.skip{display:none}body{max-width:none;font-size:11px}.scroll{overflow:visible}h2{break-after:avoid}
+@media print{nav,.skip{display:none}details::details-content{content-visibility:visible;height:auto}body{max-width:none;font-size:11px}.scroll{overflow:visible}h2{break-after:avoid}
 tr{break-inside:avoid}}
 """.strip()
 
@@ -96,10 +97,13 @@ def _table(block: Table, title: str) -> str:
     caption = block.caption or title
     # The region scrolls by itself on a narrow screen, so it must be reachable with the keyboard.
     kind = "scroll wide" if len(block.headers) > _NARROW else "scroll"
-    return (
+    whole = (
         f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
         f"<caption>{_inline(caption)}</caption><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>\n"
     )
+    if not block.folded:
+        return whole
+    return f"<details><summary>{_inline(caption)} ({len(block.rows)})</summary>\n{whole}</details>\n"
 
 
 def _inline(text: str) -> str:

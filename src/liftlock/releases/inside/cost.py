@@ -15,7 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # Rows of a table at which a revision is timed, and of tables that have many more than others in practice.
 SIZES = (20000, 100000)
 MANY = {"metrics": (200000, 1000000)}
-REPEATS = 3
+REPEATS = 3  # of the smallest size, one fewer of each larger one
 # What hangs on a trace, by row of trace_info. One of its five spans is of a model, with costs.
 TRACES = (5000, 20000, 60000)
 PER_TRACE = {
@@ -156,7 +156,7 @@ def _load(place, config, script, base, table, sizes, multiply):
         multiply(engine, table, size)
         rows.append(_count(engine, table))
         engine.dispose()
-        repeats = REPEATS if size == sizes[0] else 2
+        repeats = max(1, REPEATS - sizes.index(size))
         runs = [_timed(place, config, script, place.copy("run", grown)) for _ in range(repeats)]
         place.drop(grown)
         seconds.append(round(max(0.0, min(runs) - base), 3))
