@@ -1,12 +1,12 @@
-"""`make revision-costs`: run every revision of MLflow on both engines over databases of several sizes, and write what it
-costs, locks and fails on as data.
+"""`make revision-costs`: what every revision costs on both engines, by size of tables, as data.
 
-    python -m bench.record_costs [--only tracking:REVISION ...] [--engine sqlite] [--wheel FILE.whl ...] [--into FILE.json]
+    python -m bench.record_costs [--only tracking:REVISION ...] [--engine sqlite] [--wheel FILE.whl ...] [--into FILE]
 
-The newest installable release's environment runs them; a wheel adds the revisions of a release that cannot be installed.
-What is not in `--only` stays as it was. All of it is 15 to 20 minutes of CPU time; figures are CPU seconds, the least of
-two or three runs on equal copies, so another program on the machine changes little (see liftlock.releases.inside.cost).
-The server of the bench writes without fsync, without autovacuum, and builds an index with one process.
+The newest installable release's environment runs them; a wheel adds the revisions of a release that cannot be
+installed. What is not in `--only` stays as it was. All of it is 15 to 25 minutes of CPU time; figures are CPU seconds,
+the least of up to three runs on equal copies, so another program on the machine changes little (see
+liftlock.releases.inside.cost). The bench's server writes without fsync and autovacuum, and builds an index with one
+process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every page liftlock writes, in a real browser: quiet, alone, readable by day and by night, on a desk and on a phone."""
+"""Every page liftlock writes, in a real browser: quiet, alone, readable by day and by night, on any screen."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Pages in a real Chromium, driven over its DevTools protocol: what it says, what it loads, how wide it becomes.
 
-`chromium` finds a browser on PATH. On a machine of continuous integration (CI is set) that runs Debian as root, Debian's
-own package is installed where there is none; nobody else's machine is changed. No wheel of a package index carries a
-kept Chromium, and MLflow's own pages are none of ours, so nothing else needs one.
+`chromium` finds a browser on PATH. On a machine of continuous integration (CI is set) that runs Debian as root, its own
+package is installed where there is none; nobody else's machine is changed. No wheel of a package index carries a kept
+Chromium.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ _FLAGS = (
 )  # fmt: skip
 _INSTALL_SECONDS = 300
 # Chromium talks over file descriptors 3 and 4; a parent with threads can only put them there in a child of its own.
-_START = "import os, sys; r, w = map(int, sys.argv[1:3]); os.dup2(r, 3); os.dup2(w, 4); os.execv(sys.argv[3], sys.argv[3:])"
+_START = (
+    "import os, sys; r, w = map(int, sys.argv[1:3]); os.dup2(r, 3); os.dup2(w, 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 # How dark each text is against what is behind it, as WCAG 2 counts it; the least of all of them, with the text.
 _CONTRAST = """
 (() => {
   const rgb = c => c.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
   let worst = [21, ""];
   for (const each of document.body.querySelectorAll("*")) {

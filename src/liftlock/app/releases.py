@@ -58,7 +58,9 @@ class Refresher:
         when the index does not answer, ReleaseError when nothing at all could be read.
         """
         asked = wanted or [
-            each for each in Index(self._root).available(self._observer) if not each.is_prerelease and each >= FIRST
+            each
+            for each in Index(self._root).available(self._observer, anew=True)
+            if not each.is_prerelease and each >= FIRST
         ]
         order = sorted(asked)
         with side_effect("make distribution cache"):

@@ -10,6 +10,7 @@ kind takes that long. A revision or an engine that was not measured has no figur
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -42,13 +43,13 @@ class Load(Value, frozen=True):
     per: dict[str, int] = msgspec.field(default_factory=dict)
 
     def size(self, rows: Mapping[str, int]) -> int:
-        """How many rows of `of` a database with these tables counts as: what hangs on them may be more than usual."""
+        """How many rows of `of` a database with these tables counts as: more may hang on them than usual."""
         return max(rows.get(self.of, 0), *(math.ceil(rows.get(table, 0) / each) for table, each in self.per.items()), 0)
 
     def at(self, count: int) -> float:
         """Seconds at this size: straight lines between what was measured, beyond it growing as between the last two."""
         points = [(0, 0.0), *zip(self.rows, self.seconds, strict=True)]
-        for (few, short), (many, long) in zip(points, points[1:], strict=False):
+        for (few, short), (many, long) in itertools.pairwise(points):
             if count <= many:
                 return short + (long - short) * (count - few) / (many - few)
         (few, short), (many, long) = points[-2:]
@@ -69,8 +70,8 @@ class Abort(Value, frozen=True):
 
 
 class Measured(Value, frozen=True):
-    """One revision on one engine, whose `version` is named: `base` seconds on a dozen rows, what rows add, the strongest
-    lock held on each table that was there until the transaction ended (PostgreSQL), and what made it fail."""
+    """One revision on one engine, whose `version` is named: `base` seconds on a dozen rows, what rows add, the
+    strongest lock held on each table that was there until the transaction ended (PostgreSQL), and what made it fail."""
 
     version: str
     base: float

@@ -22,7 +22,8 @@ a{color:var(--link)}h1{font-size:1.7rem;line-height:1.25;margin:.5rem 0}h2{font-
 border-bottom:1px solid var(--line);padding-bottom:.25rem}
 .skip{position:absolute;left:-999rem}.skip:focus{left:1rem;top:1rem;background:var(--paper);padding:.5rem}
 nav ul{columns:18rem;padding-left:1.2rem}.scroll{overflow-x:auto}.scroll:focus{outline:2px solid var(--link)}
-table{border-collapse:collapse;width:100%;font-size:.93rem}.wide table{min-width:44rem}caption{text-align:left;padding:.3rem 0;font-weight:600}
+table{border-collapse:collapse;width:100%;font-size:.93rem}.wide table{min-width:44rem}
+caption{text-align:left;padding:.3rem 0;font-weight:600}
 th,td{border-bottom:1px solid var(--line);padding:.4rem .6rem;text-align:left;vertical-align:top;font-weight:400}
 thead th{background:var(--soft);font-weight:600}
 tr.bad th,tr.bad td:first-child{box-shadow:inset 4px 0 var(--bad)}tr.warn th{box-shadow:inset 4px 0 var(--warn)}
@@ -31,7 +32,8 @@ code{font-family:ui-monospace,monospace;font-size:.92em;background:var(--soft);p
 summary{cursor:pointer;font-weight:600;padding:.4rem 0}details caption{position:absolute;left:-999rem}
 ul.boxes{list-style:none;padding-left:.3rem}ul.boxes label{display:block;padding:.15rem 0}footer{margin-top:2.5rem;
 font-size:.88rem}
-@media print{nav,.skip{display:none}details::details-content{content-visibility:visible;height:auto}body{max-width:none;font-size:11px}.scroll{overflow:visible}h2{break-after:avoid}
+@media print{nav,.skip{display:none}details::details-content{content-visibility:visible;height:auto}
+body{max-width:none;font-size:11px}.scroll{overflow:visible}h2{break-after:avoid}
 tr{break-inside:avoid}}
 """.strip()
 

@@ -22,8 +22,8 @@ FORMAT = 1
 class Migration(Value, frozen=True):
     """One revision and what it does to this database: `rows` are the rows it touches by table (empty: it only adds),
     `rewrites` the tables whose old rows may change, with the reason. `locks` are the tables that nobody can read
-    (`everybody`) or write (`writers`) until the transaction ends, `aborts` what was seen to make it fail on this engine,
-    and `basis` what `seconds` were worked out from."""
+    (`everybody`) or write (`writers`) until the transaction ends, `aborts` what was seen to make it fail on this
+    engine, and `basis` what `seconds` were worked out from."""
 
     role: Role
     revision: str

@@ -35,7 +35,8 @@ def document(report: PlanReport) -> Document:
         lead=(_summary(report),), sections=tuple(sections),
         foot=f"{plan.id}, made {report.made_at:%Y-%m-%d %H:%M} UTC by liftlock; catalogue of {report.catalogue}, "
         f"compatibility measured {report.measured}, advisories as of {report.advisories.as_of}. Times are rehearsed "
-        "(measured on a copy of this deployment), computed (from rates measured elsewhere, which a machine like this may halve or double) or unknown.",
+        "(measured on a copy of this deployment), computed (from rates measured elsewhere, and so a "
+        "range) or unknown.",
     )  # fmt: skip
 
 
