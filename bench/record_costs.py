@@ -15,7 +15,6 @@ import argparse
 import functools
 import json
 import platform
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -70,10 +69,10 @@ def run(arguments: list[str]) -> int:
                             f"sqlite:///{directory}/{chain}{number}.db" if engine is Engine.SQLITE
                             else server.create_database(f"{chain}{number}").reveal()
                         )  # fmt: skip
-                        arguments = {"uri": uri, "chain": chain, "only": only, "scripts": scripts}
+                        asked = {"uri": uri, "chain": chain, "only": only, "scripts": scripts}
                         keep = functools.partial(_keep, options.into, chain, engine, release)
                         with Worker(environment.python, f"MLflow {environment.release}") as worker:
-                            worker.call("cost", "measure", arguments, timeout=_TIMEOUT, progress=keep)
+                            worker.call("cost", "measure", asked, timeout=_TIMEOUT, progress=keep)
     return 0
 
 
@@ -87,7 +86,7 @@ def _keep(into: Path, chain: str, engine: Engine, release: str, found: Mapping[s
 def _new(environment: Environment, scripts: str | None, chain: str) -> list[str]:
     """The revisions of a wheel that the environment's release does not have."""
     with Worker(environment.python, f"MLflow {environment.release}") as worker:
-        answers = [
+        answers: list[list[str]] = [
             worker.call("cost", "revisions", {"chain": chain, "scripts": each}, timeout=60) for each in (None, scripts)
         ]
     return [name for name in answers[1] if name not in answers[0]]
@@ -98,7 +97,8 @@ def merged(table: Table, found: Mapping[str, Any], chain: str, engine: Engine, r
     known = {(each.chain, each.id): each for each in table.revisions}
     old = known.get((chain, found["id"]))
     values = {name: value for name, value in found.items() if name != "id"}
-    engines = {**(old.engines if old else {}), engine: from_builtins(values, Measured)}
+    measured = from_builtins({**values, "loads": [_ascending(each) for each in found["loads"]]}, Measured)
+    engines = {**(old.engines if old else {}), engine: measured}
     today = f"{clock.now():%Y-%m-%d}"
     known[chain, found["id"]] = Cost(
         id=found["id"], chain=chain, day=today, release=release,
@@ -107,11 +107,19 @@ def merged(table: Table, found: Mapping[str, Any], chain: str, engine: Engine, r
     return Table(machine=machine(), revisions=tuple(known.values()))
 
 
+def _ascending(load: Mapping[str, Any]) -> dict[str, Any]:
+    """Fewer rows take no longer than more: what says so is noise, of a few hundredths of a second."""
+    seconds = list(load["seconds"])
+    for place in range(len(seconds) - 2, -1, -1):
+        seconds[place] = min(seconds[place], seconds[place + 1])
+    return {**load, "seconds": seconds}
+
+
 def machine() -> str:
     """What ran it, in a line."""
     return (
         f"{psutil.cpu_count()} cores, {round(psutil.virtual_memory().total / 2**30)} GB, {platform.system()} "
-        f"{platform.machine()}, SQLite {sqlite3.sqlite_version} beside the bench"
+        f"{platform.machine()}"
     )
 
 

@@ -14,10 +14,11 @@ import msgspec
 
 from liftlock import clock
 from liftlock.app.advisories import advise
+from liftlock.app.catalogue import current
 from liftlock.app.clients import gate_logs, read_logs
 from liftlock.app.plan_line import changed_defaults, new_options, own_line, own_words
 from liftlock.app.plan_risks import checks, risks
-from liftlock.app.releases import current, migration
+from liftlock.app.way import migration
 from liftlock.app.workspace import Workspace
 from liftlock.errors import UsageError
 from liftlock.knowledge import (

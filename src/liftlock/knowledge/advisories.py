@@ -336,8 +336,14 @@ def report(
             Row(advisory=advisory, change=change, before=then, after=now, fix_in_line=_fix(advisory, source, known))
         )
     order = {"gained": 0, "left": 1, "fixed": 2}
-    rows.sort(key=lambda row: (order[row.change], row.after.state is not State.EXPOSED, row.advisory.id))
+    rows.sort(key=lambda row: (order[row.change], _urgency(row), row.advisory.id))
     return Report(source=source, target=target, as_of=as_of, rows=tuple(rows))
+
+
+def _urgency(row: Row) -> int:
+    """What is open comes first, then what may be: afterwards, or before where the hop fixes it."""
+    state = row.before.state if row.change == "fixed" else row.after.state
+    return {State.EXPOSED: 0, State.UNKNOWN: 1}.get(state, 2)
 
 
 def _fix(advisory: Advisory, source: Release, known: Sequence[Release]) -> Release | None:

@@ -54,7 +54,7 @@ class Load(Value, frozen=True):
                 return short + (long - short) * (count - few) / (many - few)
         (few, short), (many, long) = points[-2:]
         power = math.log(long / short) / math.log(many / few) if short > 0 and long > short else 1.0
-        return long * (count / many) ** min(_MOST, max(1.0, power))
+        return long * math.pow(count / many, min(_MOST, max(1.0, power)))
 
     @property
     def per_million(self) -> float:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from liftlock.app.catalogue import current
 from liftlock.app.compatibility import CLIENTS, SERVERS, Measurer
-from liftlock.app.releases import Refresher, current
+from liftlock.app.releases import Refresher
 from liftlock.cli.main import cli
 from liftlock.errors import LiftlockError, ReleaseError
 from liftlock.knowledge import compatibility
