@@ -148,7 +148,7 @@ def price(chain: Role, revision: str, rows: Mapping[str, int], engine: Engine) -
             said.append((seconds, f"{each.per_million:.2g} s per million of {each.of}"))
     said.sort(reverse=True)
     heaviest = ", ".join(text for _, text in said[:2])
-    return Price(low=low, high=high, basis=f"{heaviest or 'hardly any rows'}; {on.version}, {found.day}")
+    return Price(low=low, high=high, basis=f"{heaviest or 'hardly any rows'}; {on.version} ({found.day})")
 
 
 def together(chain: Role, names: Iterable[str], rows: Mapping[str, int], engine: Engine) -> tuple[float, float] | None:

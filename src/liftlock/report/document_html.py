@@ -22,7 +22,7 @@ a{color:var(--link)}h1{font-size:1.7rem;line-height:1.25;margin:.5rem 0}h2{font-
 border-bottom:1px solid var(--line);padding-bottom:.25rem}
 .skip{position:absolute;left:-999rem}.skip:focus{left:1rem;top:1rem;background:var(--paper);padding:.5rem}
 nav ul{columns:18rem;padding-left:1.2rem}.scroll{overflow-x:auto}.scroll:focus{outline:2px solid var(--link)}
-table{border-collapse:collapse;width:100%;font-size:.93rem}.wide table{min-width:44rem}
+table{border-collapse:collapse;width:100%;font-size:.93rem;overflow-wrap:break-word}.wide table{min-width:44rem}
 caption{text-align:left;padding:.3rem 0;font-weight:600}
 th,td{border-bottom:1px solid var(--line);padding:.4rem .6rem;text-align:left;vertical-align:top;font-weight:400}
 thead th{background:var(--soft);font-weight:600}

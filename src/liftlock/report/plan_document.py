@@ -56,8 +56,10 @@ def _summary(report: PlanReport) -> Table:
                  tone="bad" if broken else "good")  # fmt: skip
     rows.add("Do clients break?", _clients_said(report), tone=_clients_tone(report))
     counts = {what: sum(row.change == what for row in report.advisories.rows) for what in ("fixed", "left", "gained")}
+    gained = [row for row in report.advisories.rows if row.change == "gained"]
+    harmless = gained and not any(row.after.state in (Open.EXPOSED, Open.UNKNOWN) for row in gained)
     rows.add("Is it safer afterwards?", f"{counts['fixed']} known flaws fixed, {counts['left']} left, "
-             f"{counts['gained']} gained")  # fmt: skip
+             f"{counts['gained']} gained{' (not open here)' if harmless else ''}")  # fmt: skip
     rows.add("How risky is it?", f"{level}: {report.risks[0].what}" if report.risks else level,
              tone={"high": "bad", "medium": "warn", "low": "good"}[level])  # fmt: skip
     return rows.table("Summary")
@@ -136,8 +138,11 @@ def _migrations(report: PlanReport) -> Section:
     for each in report.migrations:
         if each in plain:
             continue
-        rows.add(each.role.value, f"`{each.revision}`", each.release or "unknown", _said(each), _touched(each),
-                 estimate(each.seconds), each.basis, tone="warn" if each.rewrites or each.drops else "")  # fmt: skip
+        rows.add(
+            each.role.value, f"`{each.revision}`", each.release or "unknown", _said(each), _touched(each),
+            estimate(each.seconds), each.basis.partition("; ")[0],
+            tone="warn" if each.rewrites or each.drops else "",
+        )  # fmt: skip
     blocks: list[Block] = []
     for step in report.plan.steps:
         if step.name.startswith("migrate-"):
@@ -145,6 +150,9 @@ def _migrations(report: PlanReport) -> Section:
             blocks.append(f"All of the {role} database together: {estimate(step.estimate)}.")
     if rows.rows:
         blocks.append(rows.table("Migrations that touch rows of this deployment, or may change old rows"))
+    where = sorted({each.basis.partition("; ")[2] for each in report.migrations} - {""})
+    if where:
+        blocks.append(f"Figures are CPU seconds of runs over tables of several sizes, on {listed(where, 4)}.")
     if plain:
         names = listed([f"`{each.revision}`" for each in plain], 60)
         blocks.append(f"{len(plain)} more only add tables, columns or indexes where there are no rows: {names}.")
