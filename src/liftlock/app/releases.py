@@ -9,7 +9,7 @@ from __future__ import annotations
 import lzma
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -105,22 +105,36 @@ class Refresher:
     def _download(self, release: Release) -> None:
         """Fetch a wheel, or the sdist where there is no wheel (pip then asks its setup.py for the metadata)."""
         environment = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", **find_sources().for_pip()}
-        words = ["tool", "run", "pip", "download", "--quiet", "--no-cache-dir", "--no-deps", "--ignore-requires-python"]
+        words = ["download", "--quiet", "--no-cache-dir", "--no-deps", "--ignore-requires-python"]
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=self._kept) as directory:
+            words += ["--dest", directory, f"mlflow=={release}"]
             for kind in (["--only-binary", ":all:"], ["--no-binary", "mlflow"]):
-                try:
-                    uv([*words, *kind, "--dest", directory, f"mlflow=={release}"], env=environment, what="pip download")
+                if self._fetched([*words, *kind], environment, release):
                     break
-                except CommandFailed as error:
-                    failure = error
             else:
-                if "No matching distribution" in failure.output:
-                    raise ReleaseError(f"the package index offers no distribution of MLflow {release}")
-                raise ReleaseError(f"MLflow {release} could not be fetched: {explain(failure.output)[-200:]}")
+                raise ReleaseError(f"the package index offers no distribution of MLflow {release}")
             for path in Path(directory).iterdir():
                 with side_effect("keep distribution"):
                     files.sync_file(path)
                     path.replace(self._kept / path.name)
+
+    def _fetched(self, words: Sequence[str], environment: Mapping[str, str], release: Release) -> bool:
+        """Run pip; whether there is a distribution of this kind. Raises ReleaseError when there is and it did not come.
+
+        pip 24.1 and newer refuse metadata that older ones took (MLflow 1.27.0's), so an older one is asked, too.
+        """
+        for pip in (["pip"], ["--from", "pip<24.1", "pip"]):
+            try:
+                uv(["tool", "run", *pip, *words], env=environment, what="pip download")
+                return True
+            except CommandFailed as error:
+                if "pip<24.1" in error.output:
+                    continue
+                if "No matching distribution" in error.output:
+                    return False
+                why = explain(error.output)[-200:]
+                raise ReleaseError(f"MLflow {release} could not be fetched: {why}") from error
+        return False
 
     def _read(self, order: Sequence[Release], missing: dict[str, str]) -> dict[Release, Facts]:
         """Facts of every release, in two processes."""

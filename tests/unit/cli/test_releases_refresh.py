@@ -51,18 +51,21 @@ def releases(cache: Path) -> list[str]:
 
 def test_everything_the_index_has_and_nothing_twice(index: Served, tmp_path: Path) -> None:
     sdist(index.directory, "1.2.0", {"mlflow/a.py": "def g(): ...\n", "setup.py": _SETUP})
+    # What pip takes up to 24.0 only, as MLflow 1.27.0 has it.
+    wheel(index.directory, "1.1.1", {}, "Requires-Dist: sqlalchemy (>=1.4.0.*)\n")
     result = refresh("--json")
     assert result.exception is None, result.output
-    assert json.loads(result.stdout)["releases"] == ["1.0.0", "1.1.0", "1.2.0"], "and no prerelease"
+    assert json.loads(result.stdout)["releases"] == ["1.0.0", "1.1.0", "1.1.1", "1.2.0"], "and no prerelease"
     made = Catalogue(tmp_path / "cache" / "catalogue")
     assert made.fact("api", "mlflow.a.f", Release.parse("1.1.0")) == ("f(x, y=1)", "mlflow/a.py")
     assert made.fact("api", "mlflow.a.g", Release.parse("1.2.0")) is not None
     once = {"mlflow-1.0.0-py3-none-any.whl": 1, "mlflow-1.1.0-py3-none-any.whl": 1, "mlflow-1.2.0.tar.gz": 1}
-    assert index.fetched == once
+    assert index.fetched.items() >= once.items()
+    before = index.fetched.copy()
     wheel(index.directory, "1.3.0", {})
     assert refresh().exception is None
     assert releases(tmp_path / "cache")[-1] == "1.3.0", "what came out meanwhile is seen at once"
-    assert index.fetched == {**once, "mlflow-1.3.0-py3-none-any.whl": 1}
+    assert index.fetched == {**before, "mlflow-1.3.0-py3-none-any.whl": 1}
 
 
 def test_an_index_that_goes_away_in_the_middle(index: Served, tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 from typing import NamedTuple
 
+from liftlock.knowledge.extract.facts import shortened
 from liftlock.knowledge.extract.source import Import, imports, parse, statements
 from liftlock.knowledge.extract.variables import NAME
 
@@ -179,17 +179,11 @@ def _bare(argument: ast.arg) -> ast.arg:
 
 
 def _cut(node: ast.expr) -> ast.expr:
-    """A default; of a long one only a digest (`...['3f9c1a2b']`), so that a change inside it is seen."""
-    text = ast.unparse(node)
-    if len(text) <= _LONG:
-        return node
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return ast.Subscript(value=ast.Constant(value=...), slice=ast.Constant(value=digest), ctx=ast.Load())
+    return ast.parse(_short(node), mode="eval").body
 
 
 def _short(node: ast.expr) -> str:
-    text = ast.unparse(node)
-    return text if len(text) <= _LONG else "..."
+    return shortened(ast.unparse(node), _LONG)
 
 
 def _marks(decorators: list[ast.expr]) -> tuple[str, ...]:
