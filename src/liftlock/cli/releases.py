@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,7 @@ import click
 from liftlock.cli.common import emit, json_option, progress, say
 from liftlock.cli.releases_compat import compat, measure
 from liftlock.cli.watch import watch
+from liftlock.errors import UsageError
 
 if TYPE_CHECKING:
     from liftlock.knowledge.catalogue import Catalogue
@@ -75,6 +77,8 @@ def list_(pattern: str, since: str, head: str, order: str, as_json: bool) -> Non
     from liftlock.model.deployment import Role
     from liftlock.report.text import table
 
+    if since and not re.fullmatch(r"\d{4}(-\d\d){0,2}", since):
+        raise UsageError(f"{since!r} is not a day", hint="Write it as 2026-01-31, 2026-01 or 2026.")
     catalogue = _catalogue()
     rows = []
     for release in catalogue.published() if order == "publication" else catalogue.releases:

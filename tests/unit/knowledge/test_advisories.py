@@ -172,9 +172,10 @@ def test_an_imported_range_replaces_the_tables_and_keeps_its_conditions(tmp_path
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ('{"id": "x",\n "a"', "line 2"), ([1], "no id"),
+        ('{"id": "x",\n "a"', "line 2"), ([1], "line 1: an entry has no id"),
+        ('[\n {"id": "x"},\n\n {"id": 3}]', "line 4: an entry has no id"),
         ({**OSV, "affected": [{"package": {"name": "mlflow"}, "versions": ["two"]}]}, "'two' is not a version"),
-        ({**OSV, "affected": [{"package": "mlflow"}]}, "GHSA-new1"),
+        ({**OSV, "affected": [{"package": "mlflow"}]}, "line 1: GHSA-new1"),
     ],
 )  # fmt: skip
 def test_malformed_osv(tmp_path: Path, data: object, says: str) -> None:
@@ -192,7 +193,8 @@ def test_a_missing_osv_file(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("[[accepted]]\nid='x'\nowner='o'\nreason='r'\n", "expires"),
-        ("[[accepted]]\nid='x'\nowner=' '\nreason='r'\nexpires=2026-12-31\n", "no owner"),
+        ("[[accepted]]\nid='x'\nowner=' '\nreason='r'\nexpires=2026-12-31\n", "line 1: x has no owner"),
+        ("\n# ours\n[[accepted]]\nid='x'\nowner='o'\nreason='r'\n", "line 3: "),
         ("[[accepted]]\nid=\n", "line 2"), ("[[accepted]]\nid='x'\nwho='o'\n", "accepted"),
     ],
 )  # fmt: skip
