@@ -176,6 +176,7 @@ def _migration(store: StoreFacts, chain: str, name: str, target: Release, catalo
         work = recorded.work.get(store.engine)
         touched |= {
             *recorded.changed,
+            *recorded.reads,
             *recorded.writes,
             *(work.rewritten if work else ()),
             *(work.indexed if work else ()),

@@ -134,9 +134,10 @@ def _migrations(report: PlanReport) -> Section:
     if not report.migrations:
         return Section("Database migrations", ("None: both releases use the same schema.",))
     rows = Rows(("database", "revision", "first in", "migration", "rows it touches here", "takes", "worked out from"))
-    plain = [each for each in report.migrations if not (each.rows or each.rewrites or each.drops)]
+    idle = [each for each in report.migrations if not each.rows]
+    plain = [each for each in idle if not (each.rewrites or each.drops)]
     for each in report.migrations:
-        if each in plain:
+        if not each.rows:
             continue
         rows.add(
             each.role.value, f"`{each.revision}`", each.release or "unknown", _said(each), _touched(each),
@@ -149,10 +150,15 @@ def _migrations(report: PlanReport) -> Section:
             role = step.name.removeprefix("migrate-")
             blocks.append(f"All of the {role} database together: {estimate(step.estimate)}.")
     if rows.rows:
-        blocks.append(rows.table("Migrations that touch rows of this deployment, or may change old rows"))
+        blocks.append(rows.table("Migrations that touch rows of this deployment"))
     where = sorted({each.basis.partition("; ")[2] for each in report.migrations} - {""})
     if where:
         blocks.append(f"Figures are CPU seconds of runs over tables of several sizes, on {listed(where, 4)}.")
+    empty = [each for each in idle if each not in plain]
+    if empty:
+        named = [f"`{each.revision}` ({', '.join(sorted({*each.rewrites, *each.drops}))})" for each in empty]
+        names = listed(named, 60)
+        blocks.append(f"{len(empty)} more change or drop values, of tables that have no rows here: {names}.")
     if plain:
         names = listed([f"`{each.revision}`" for each in plain], 60)
         blocks.append(f"{len(plain)} more only add tables, columns or indexes where there are no rows: {names}.")
