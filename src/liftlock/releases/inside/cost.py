@@ -14,7 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SIZES = (20000, 100000)
 MANY = {"metrics": (200000, 1000000)}
 REPEATS = 3  # of the smallest size, one fewer of each larger one
-TRACES = (5000, 20000, 60000)
+TRACES = (3000, 10000, 30000)
 TRACE_REVISIONS = {"75868b020152"}
 TEMPORARY = "_alembic_tmp_"
 
