@@ -127,7 +127,7 @@ def _migrations(catalogue: Catalogue) -> list[tuple[str, ...]]:
 def _cost(measured: costs.Measured | None) -> str:
     if measured is None:
         return "not measured"
-    said = [f"{load.of} {load.per_million:.2g} s" for load in measured.loads if load.seconds[-1] >= _NOTICED]
+    said = [f"{load.of} {load.per_million}" for load in measured.loads if load.seconds[-1] >= _NOTICED]
     return ", ".join(said) or "-"
 
 

@@ -25,6 +25,7 @@ from liftlock.model.uri import Engine
 FORMAT = 1
 # How far another machine, wider rows and another state of caches may be from what was measured.
 _FASTER, _SLOWER = 2.0, 2.0
+_WARM = 2.0  # a revision that was run alone had a new connection and cold caches; in a row of them it has not
 _BEYOND = 2.0  # once more for sizes more than ten times of any that was measured
 # PostgreSQL's lock modes that shut out everybody, and those that let people read only.
 _EVERYBODY, _WRITERS = "AccessExclusiveLock", frozenset({"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock"})
@@ -56,10 +57,14 @@ class Load(Value, frozen=True):
         power = math.log(long / short) / math.log(many / few) if short > 0 and long > short else 1.0
         return long * math.pow(count / many, min(_MOST, max(1.0, power)))
 
+    def at_least(self, count: int) -> float:
+        """Seconds at this size when time grows no faster than rows beyond what was measured."""
+        return min(self.at(count), self.seconds[-1] * max(1.0, count / self.rows[-1]))
+
     @property
-    def per_million(self) -> float:
-        """Seconds per million rows at the largest size that was measured."""
-        return self.seconds[-1] / self.rows[-1] * 1e6
+    def per_million(self) -> str:
+        """Seconds per million rows at the largest size that was measured, to two digits, for a person."""
+        return f"{float(f'{self.seconds[-1] / self.rows[-1] * 1e6:.2g}'):,.12g} s"
 
 
 class Abort(Value, frozen=True):
@@ -70,8 +75,9 @@ class Abort(Value, frozen=True):
 
 
 class Measured(Value, frozen=True):
-    """One revision on one engine, whose `version` is named: `base` seconds on a dozen rows, what rows add, the
-    strongest lock held on each table that was there until the transaction ended (PostgreSQL), and what made it fail."""
+    """One revision on one engine, whose `version` is named: `base` seconds of an upgrade by it alone on a dozen rows,
+    what rows add, the strongest lock held on each table that was there until the transaction ended (PostgreSQL), and
+    what made it fail."""
 
     version: str
     base: float
@@ -133,33 +139,44 @@ def measured(chain: Role, revision: str, engine: Engine) -> Measured | None:
 
 
 def price(chain: Role, revision: str, rows: Mapping[str, int], engine: Engine) -> Price | None:
-    """What a revision takes on tables of these sizes; None when it was not measured on this engine."""
+    """What a revision takes on tables of these sizes, without Alembic's start (see `together`); None when it was not
+    measured on this engine."""
     found = cost(chain, revision)
     on = found.engines.get(engine) if found is not None else None
     if found is None or on is None:
         return None
-    low, high, said = on.base / _FASTER / 2, on.base * _SLOWER, []
+    own = on.base - _start(chain, engine)
+    low, high, said = own / _FASTER / _WARM, own * _SLOWER, []
     for each in on.loads:
         count = each.size(rows)
         seconds = each.at(count)
         beyond = _BEYOND if count > 10 * each.rows[-1] else 1.0
-        low, high = low + seconds / _FASTER, high + seconds * _SLOWER * beyond
+        low, high = low + each.at_least(count) / _FASTER, high + seconds * _SLOWER * beyond
         if seconds >= 0.01:
-            said.append((seconds, f"{each.per_million:.2g} s per million of {each.of}"))
+            said.append((seconds, f"{each.per_million} per million of {each.of}"))
     said.sort(reverse=True)
     heaviest = ", ".join(text for _, text in said[:2])
     return Price(low=low, high=high, basis=f"{heaviest or 'hardly any rows'}; {on.version} ({found.day})")
 
 
 def together(chain: Role, names: Iterable[str], rows: Mapping[str, int], engine: Engine) -> tuple[float, float] | None:
-    """Seconds that revisions take one after the other; None when one of them was not measured."""
-    low = high = 0.0
-    for name in names:
+    """Seconds of one upgrade by these revisions: they and Alembic's start; None when one of them was not measured."""
+    wanted = tuple(names)
+    start = _start(chain, engine) if wanted else 0.0
+    low, high = start / _FASTER, start * _SLOWER
+    for name in wanted:
         each = price(chain, name, rows, engine)
         if each is None:
             return None
         low, high = low + each.low, high + each.high
     return low, high
+
+
+@functools.cache
+def _start(chain: Role, engine: Engine) -> float:
+    """Seconds of an upgrade that has hardly anything to do: the least any revision of the chain took."""
+    known = (each.engines.get(engine) for each in _by_id().values() if each.chain == chain_name(chain))
+    return min((each.base for each in known if each is not None), default=0.0)
 
 
 @functools.cache

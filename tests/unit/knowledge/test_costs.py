@@ -36,7 +36,7 @@ def test_every_revision_that_is_known_was_measured_on_both_engines(role: Role) -
             for load in found.loads:
                 assert len(load.rows) == len(load.seconds) >= 2
                 assert list(load.rows) == sorted(set(load.rows))
-                assert load.rows[-1] >= 4 * load.rows[0]
+                assert load.rows[-1] >= 3 * load.rows[0]
                 assert min(load.seconds) >= 0
                 assert list(load.seconds) == sorted(load.seconds)
 
@@ -120,6 +120,7 @@ def test_more_rows_never_take_less_time_nor_more_than_their_square(load: Load, o
     assert load.at(0) == 0
     assert [load.at(rows) for rows in load.rows] == pytest.approx(load.seconds)
     assert load.at(few) <= load.at(many) * (1 + 1e-9) + 1e-9
+    assert load.at_least(many) <= load.at(many)
     if few >= load.rows[-1]:
         assert load.at(many) <= load.at(few) * (many / few) ** 2 * (1 + 1e-9) + 1e-9
 
@@ -149,4 +150,4 @@ def test_a_revision_measured_anew_agrees_with_what_is_shipped(tmp_path: Path) ->
     again = msgspec.convert({name: value for name, value in one.items() if name != "id"}, costs.Measured)
     assert again.aborts == shipped.aborts
     assert [(each.of, each.rows) for each in again.loads] == [(each.of, each.rows) for each in shipped.loads]
-    assert again.loads[0].at(100_000) == pytest.approx(shipped.loads[0].at(100_000), rel=2)
+    assert 1 / 3 < again.loads[0].at(100_000) / shipped.loads[0].at(100_000) < 3

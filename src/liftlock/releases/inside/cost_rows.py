@@ -11,6 +11,7 @@ PER_TRACE = {
 }  # fmt: skip
 WIDE = {("spans", "content"): 900}
 WIDTH = 40  # characters a free text is filled up to
+POINTS = 200  # of metrics, by run
 STEP = 100  # between the numbers of multiplied rows; the dozen rows that are multiplied have smaller ones
 
 
@@ -107,7 +108,7 @@ def _changed(engine, table, column, varied, words):
     length = getattr(column.type, "length", None)
     width = WIDE.get((table.name, column.name), WIDTH)
     spoken_for = column.foreign_keys or (table.name, column.name) in words
-    spoken_for = spoken_for or (table.name, column.name) in _record().VALUES
+    spoken_for = spoken_for or (table.name, column.name) in _record().VALUES or column.name == "permission"
     if text and not spoken_for and (length is None or length >= 2 * width):
         return "b.\"%s\" || '%s'" % (column.name, "x" * width)
     return 'b."%s"' % column.name
@@ -129,6 +130,28 @@ def _advance(connection, engine, table):
             sa.text(
                 'SELECT setval(pg_get_serial_sequence(\'"%s"\', \'%s\'), (SELECT max("%s") FROM "%s"))'
                 % (table.name, column.name, column.name, table.name)
+            )
+        )
+
+
+def points(engine, name, wanted):
+    """So many points of metrics, as runs that train at the same time write them; the runs as well."""
+    import sqlalchemy as sa
+
+    multiply(engine, "runs", max(2, wanted // POINTS))
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    table = metadata.tables[name]
+    told = {
+        "run_uuid": "r.run_uuid", "key": "'metric-' || (k.i % 4)", "value": "k.i * 0.5", "step": "k.i",
+        "timestamp": "b.timestamp + k.i",
+    }  # fmt: skip
+    columns = {column.name: told.get(column.name, "b." + column.name) for column in table.columns}
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO %s (%s) SELECT %s FROM runs r CROSS JOIN (%s) k CROSS JOIN (SELECT * FROM %s LIMIT 1) b "
+                "ORDER BY k.i" % (name, ", ".join(columns), ", ".join(columns.values()), _rounds(engine, POINTS), name)
             )
         )
 
