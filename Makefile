@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 UV_VERSION := 0.13.9
 
-.PHONY: catalogue compatibility revisions plan-example setup demo test lint bench soak lock docs clean
+.PHONY: catalogue compatibility revisions revision-costs plan-example setup demo test lint bench soak lock docs clean
 
 setup: $(STAMP)
 
@@ -57,6 +57,10 @@ plan-example: $(STAMP)
 # Run every Alembic revision of MLflow on both engines and write what it did (WHEEL=FILE adds a release by its wheel).
 revisions: $(STAMP)
 	$(BIN)/python -m bench.record_revisions $(if $(WHEEL),--wheel $(WHEEL))
+
+# Measure what every revision costs, locks and fails on (ONLY=tracking:REVISION measures one again, WHEEL=FILE as above).
+revision-costs: $(STAMP)
+	$(BIN)/python -m bench.record_costs $(if $(ONLY),--only $(ONLY)) $(if $(WHEEL),--wheel $(WHEEL))
 
 # Regenerate the pages that are made from the program itself.
 docs: $(STAMP)

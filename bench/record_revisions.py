@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> int:
             for chain, since in SINCE.items():
                 found: dict[str, Recorded] = {}
                 for number, source in enumerate([None, *options.wheel]):
-                    scripts = _unpacked(source, directory / f"wheel{number}", chain) if source else None
+                    scripts = unpacked(source, directory / f"wheel{number}", chain) if source else None
                     uris = {
                         Engine.SQLITE: f"sqlite:///{directory}/{chain}{number}.db",
                         Engine.POSTGRESQL: server.create_database(f"{chain}{number}").reveal(),
@@ -67,7 +67,8 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _unpacked(wheel: Path, directory: Path, chain: str) -> str:
+def unpacked(wheel: Path, directory: Path, chain: str) -> str:
+    """The migration files of one chain out of a wheel; the directory they are in."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(directory, [name for name in archive.namelist() if name.startswith(_SCRIPTS[chain])])
     return str(directory / _SCRIPTS[chain])

@@ -14,6 +14,7 @@ _MINIMAL = {
     "mlflow/server/__init__.py": "",
     "mlflow/server/handlers.py": "HANDLERS = {}\ndef get_endpoints():\n    return []\n",
 }
+_WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 def wheel(directory: Path, version: str, files: Mapping[str, str], metadata: str = "") -> Path:
@@ -23,7 +24,8 @@ def wheel(directory: Path, version: str, files: Mapping[str, str], metadata: str
         for name, text in {**_MINIMAL, **files}.items():
             archive.writestr(zipfile.ZipInfo(name, (2024, 5, 6, 7, 8, 10)), text)
         head = f"Metadata-Version: 2.1\nName: mlflow\nVersion: {version}\n{metadata}"
-        archive.writestr(zipfile.ZipInfo(f"mlflow-{version}.dist-info/METADATA", (2024, 5, 6, 7, 8, 10)), head)
+        for name, text in {"METADATA": head, "WHEEL": _WHEEL, "RECORD": ""}.items():  # all of them, or pip takes it not
+            archive.writestr(zipfile.ZipInfo(f"mlflow-{version}.dist-info/{name}", (2024, 5, 6, 7, 8, 10)), text)
     return path
 
 

@@ -59,12 +59,17 @@ def given(found: Deployment, target: str = "3.17.2") -> Given:
 
 
 def agrees(report: PlanReport, done: Summary) -> None:
-    """What happened is what the plan said: the migrations, the tables they change, the time, in every step."""
+    """What happened is what the plan said: migrations and their time, tables they change, the window, every step."""
     for role in Role:
         said = [each.revision for each in report.migrations if each.role is role]
         result = done.results.get(f"migrate-{role.value}")
         ran = [name for name, _ in result["revisions"]] if result is not None else []
         assert ran == said, f"{role} migrations"
+        if result is not None:
+            ranges = [each.seconds for each in report.migrations if each.role is role]
+            took = sum(seconds for _, seconds in result["revisions"])
+            low, high = sum(each.low or 0 for each in ranges), sum(each.high or 0 for each in ranges)
+            assert low / SLACK <= took <= high * SLACK, f"{role} migrations took {took} s, said were {low} to {high}"
     named = {table for each in report.migrations for table in (*each.rewrites, *each.drops)}
     changed = {
         finding["title"].rpartition(" ")[2]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from liftlock import clock
-from liftlock.app.releases import current
+from liftlock.app.catalogue import current
 from liftlock.errors import UsageError
 from liftlock.knowledge import advisories
 from liftlock.knowledge.advisories import Report

@@ -33,10 +33,10 @@ class Audited(Value, frozen=True):
 
 def audit(
     environments: Environments, source: Release | None, target: Release | None, workspace: Workspace | None,
-    *, osv: Sequence[Path] = (), observer: Observer = silent,
+    *, osv: Sequence[Path] = (), osv_url: str | None = None, observer: Observer = silent,
 ) -> Audited:  # fmt: skip
-    """Ask about the packages beside MLflow; `osv` are files to look into as well. Without `source` the deployment's own
-    environment is meant.
+    """Ask about the packages beside MLflow; `osv` are files to look into as well, `osv_url` is an OSV service to ask
+    instead of the package index's own database. Without `source` the deployment's own environment is meant.
 
     Raises UsageError for a malformed file, and when a release's environment has not been built yet, so that there is
     no locked set.
@@ -47,10 +47,10 @@ def audit(
         old = environments.observe(workspace.config.python)
     else:
         raise UsageError("which environment is meant is not known", hint="Give a release with --from.")
-    before = _ask(old, osv, observer)
+    before = _ask(old, osv, osv_url, observer)
     if target is None or target == old.release:
         return Audited(before=before, after=None, changes=changes(before, before))
-    after = _ask(_cached(environments, target), osv, observer)
+    after = _ask(_cached(environments, target), osv, osv_url, observer)
     return Audited(before=before, after=after, changes=changes(before, after))
 
 
@@ -64,18 +64,22 @@ def _cached(environments: Environments, release: Release) -> Environment:
     return found[-1]
 
 
-def _ask(environment: Environment, osv: Sequence[Path], observer: Observer) -> Audit:
+def _ask(environment: Environment, osv: Sequence[Path], osv_url: str | None, observer: Observer) -> Audit:
     wanted = pins(environment.lock)
-    return with_osv(_answer(environment, wanted, observer), wanted, osv)
+    return with_osv(_answer(environment, wanted, osv_url, observer), wanted, osv)
 
 
-def _answer(environment: Environment, wanted: Mapping[str, str], observer: Observer) -> Audit:
+def _answer(
+    environment: Environment, wanted: Mapping[str, str], osv_url: str | None, observer: Observer
+) -> Audit:  # fmt: skip
     observer(Progress(work=f"ask about {len(wanted)} packages of MLflow {environment.release}"))
     with tempfile.TemporaryDirectory(prefix="liftlock-audit-") as scratch:
         listed, answer = Path(scratch) / "pins.txt", Path(scratch) / "answer.json"
         listed.write_text("".join(f"{name}=={version}\n" for name, version in wanted.items()))
         words: list[str | Path] = ["tool", "run", "pip-audit", "--requirement", listed, "--no-deps", "--disable-pip"]
         words += ["--format", "json", "--output", answer, "--progress-spinner", "off", "--timeout", "15"]
+        if osv_url:
+            words += ["--vulnerability-service", "osv", "--osv-url", osv_url]
         try:
             with side_effect("run pip-audit"):
                 uv(words, timeout=_TIMEOUT, what="pip-audit")

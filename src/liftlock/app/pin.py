@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from liftlock.app.releases import current
+from liftlock.app.catalogue import current
 from liftlock.errors import ReleaseError
 from liftlock.knowledge.constraints import constraints
 from liftlock.model.progress import Observer, Progress, silent

@@ -14,13 +14,25 @@ import msgspec
 
 from liftlock import clock
 from liftlock.app.advisories import advise
+from liftlock.app.catalogue import current
 from liftlock.app.clients import gate_logs, read_logs
 from liftlock.app.plan_line import changed_defaults, new_options, own_line, own_words
 from liftlock.app.plan_risks import checks, risks
-from liftlock.app.releases import current, migration
+from liftlock.app.way import migration
 from liftlock.app.workspace import Workspace
 from liftlock.errors import UsageError
-from liftlock.knowledge import behaviours, breaks, compatibility, constraints, fates, features, revisions, schema, stops
+from liftlock.knowledge import (
+    behaviours,
+    breaks,
+    compatibility,
+    constraints,
+    costs,
+    fates,
+    features,
+    revisions,
+    schema,
+    stops,
+)
 from liftlock.knowledge.advisories import Report as AdvisoryReport
 from liftlock.knowledge.catalogue import Catalogue
 from liftlock.knowledge.catalogue_diff import diff
@@ -157,26 +169,31 @@ def _migrations(plan: Plan, deployment: Deployment, catalogue: Catalogue) -> tup
 def _migration(store: StoreFacts, chain: str, name: str, target: Release, catalogue: Catalogue) -> Migration:
     known = migration(catalogue, chain, name, target) if catalogue.fact(chain, name, target) is not None else None
     effect, recorded = schema.effect(store.role, name), revisions.revision(store.role, name).recorded
+    measured = costs.measured(store.role, name, store.engine)
     rows = {table.name: table.rows for table in store.tables}
-    touched = {cost.of for cost in effect.cost} if effect else set()
-    touched |= set(effect.rows) if effect else set()
+    touched = set(effect.rows) if effect else set()
     if recorded is not None:
         work = recorded.work.get(store.engine)
         touched |= {
             *recorded.changed,
+            *recorded.reads,
             *recorded.writes,
             *(work.rewritten if work else ()),
             *(work.indexed if work else ()),
         }
-    low, high = schema.migration_seconds(store.role, (name,), rows, store.engine)
     removed = dict(recorded.removed) if recorded is not None else {}
     touched |= {*removed, *(effect.columns if effect else ())}
+    price = costs.price(store.role, name, rows, store.engine)
     return Migration(
         role=store.role, revision=name, release=str(known.release) if known else "",
         title=known.title if known else "not in the catalogue",
         rows={table: rows.get(table, 0) for table in sorted(touched) if rows.get(table, 0)},
         rewrites=dict(effect.rows) if effect else {}, drops={**removed, **(effect.columns if effect else {})},
-        seconds=Estimate(low=round(low, 2), high=round(high, 2), origin=Origin.COMPUTED),
+        seconds=Estimate(low=round(price.low, 2), high=round(price.high, 2), origin=Origin.COMPUTED)
+        if price is not None else Estimate(low=None, high=None, origin=Origin.UNKNOWN),
+        locks=measured.locked(rows) if measured is not None else {},
+        aborts=tuple(each.planted for each in measured.aborts) if measured is not None else (),
+        basis=price.basis if price is not None else "nobody measured it on this engine",
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import lzma
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -19,18 +19,15 @@ from pathlib import Path
 import msgspec
 
 from liftlock import clock, files
-from liftlock.app.catalogue import current as current
 from liftlock.effects import side_effect
-from liftlock.errors import CommandFailed, ReleaseError, UsageError
-from liftlock.knowledge import stops
-from liftlock.knowledge.catalogue import INDEX, Catalogue, Contents
+from liftlock.errors import CommandFailed, ReleaseError
+from liftlock.knowledge.catalogue import INDEX, Contents
 from liftlock.knowledge.catalogue_coding import FORMAT, encode, to_bytes
 from liftlock.knowledge.extract.facts import SECTIONS, Fact, Facts
 from liftlock.knowledge.extract.release import EXTRACTOR, Reader
-from liftlock.knowledge.stops import Stop
-from liftlock.model.codec import Value, to_json
+from liftlock.model.codec import to_json
 from liftlock.model.progress import Observer, Progress, silent
-from liftlock.model.release import JumpKind, Release
+from liftlock.model.release import Release
 from liftlock.releases.environment import default_cache
 from liftlock.releases.index import Index
 from liftlock.releases.sources import find_sources
@@ -58,7 +55,9 @@ class Refresher:
         when the index does not answer, ReleaseError when nothing at all could be read.
         """
         asked = wanted or [
-            each for each in Index(self._root).available(self._observer) if not each.is_prerelease and each >= FIRST
+            each
+            for each in Index(self._root).available(self._observer, anew=True)
+            if not each.is_prerelease and each >= FIRST
         ]
         order = sorted(asked)
         with side_effect("make distribution cache"):
@@ -106,22 +105,36 @@ class Refresher:
     def _download(self, release: Release) -> None:
         """Fetch a wheel, or the sdist where there is no wheel (pip then asks its setup.py for the metadata)."""
         environment = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", **find_sources().for_pip()}
-        words = ["tool", "run", "pip", "download", "--quiet", "--no-cache-dir", "--no-deps", "--ignore-requires-python"]
+        words = ["download", "--quiet", "--no-cache-dir", "--no-deps", "--ignore-requires-python"]
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=self._kept) as directory:
+            words += ["--dest", directory, f"mlflow=={release}"]
             for kind in (["--only-binary", ":all:"], ["--no-binary", "mlflow"]):
-                try:
-                    uv([*words, *kind, "--dest", directory, f"mlflow=={release}"], env=environment, what="pip download")
+                if self._fetched([*words, *kind], environment, release):
                     break
-                except CommandFailed as error:
-                    failure = error
             else:
-                if "No matching distribution" in failure.output:
-                    raise ReleaseError(f"the package index offers no distribution of MLflow {release}")
-                raise ReleaseError(f"MLflow {release} could not be fetched: {explain(failure.output)[-200:]}")
+                raise ReleaseError(f"the package index offers no distribution of MLflow {release}")
             for path in Path(directory).iterdir():
                 with side_effect("keep distribution"):
                     files.sync_file(path)
                     path.replace(self._kept / path.name)
+
+    def _fetched(self, words: Sequence[str], environment: Mapping[str, str], release: Release) -> bool:
+        """Run pip; whether there is a distribution of this kind. Raises ReleaseError when there is and it did not come.
+
+        pip 24.1 and newer refuse metadata that older ones took (MLflow 1.27.0's), so an older one is asked, too.
+        """
+        for pip in (["pip"], ["--from", "pip<24.1", "pip"]):
+            try:
+                uv(["tool", "run", *pip, *words], env=environment, what="pip download")
+                return True
+            except CommandFailed as error:
+                if "pip<24.1" in error.output:
+                    continue
+                if "No matching distribution" in error.output:
+                    return False
+                why = explain(error.output)[-200:]
+                raise ReleaseError(f"MLflow {release} could not be fetched: {why}") from error
+        return False
 
     def _read(self, order: Sequence[Release], missing: dict[str, str]) -> dict[Release, Facts]:
         """Facts of every release, in two processes."""
@@ -209,55 +222,3 @@ def _facts_of(batch: list[tuple[str, str]]) -> list[_ENTRY | str]:
 
 def _decoded(entry: _ENTRY) -> Facts:
     return {name: {key: Fact(*pair) for key, pair in part.items()} for name, part in entry.items()}
-
-
-class Migration(Value, frozen=True):
-    """One revision to run: of which database, since which release, and what its file calls it."""
-
-    chain: str
-    revision: str
-    release: Release
-    title: str
-
-
-class Way(Value, frozen=True):
-    """The way between two releases. `stops` are releases one must stand on in between, `why` says why (or why none)."""
-
-    source: Release
-    target: Release
-    kind: JumpKind
-    stops: tuple[Stop, ...]
-    why: str
-    python: str
-    migrations: tuple[Migration, ...]
-
-
-def way(catalogue: Catalogue, source: Release, target: Release) -> Way:
-    """The way from one release to another. Raises UsageError for a way back: that is a restore, not an upgrade."""
-    if target < source:
-        raise UsageError(
-            f"MLflow {target} is older than {source}: databases have no way back",
-            hint="`liftlock rollback` returns to the release before an upgrade, from its snapshot.",
-        )
-    jump = catalogue.jump(source, target)
-    needed = stops.between(jump.source, jump.target)
-    migrations = tuple(
-        migration(catalogue, name, revision, target)
-        for name, revisions in (("tracking", jump.tracking), ("auth", jump.auth))
-        for revision in revisions
-    )
-    floors = catalogue.python(source), catalogue.python(target)
-    return Way(
-        source=jump.source, target=jump.target, kind=jump.kind, stops=needed, migrations=migrations,
-        why="; ".join(f"{stop.at}: {stop.reason}" for stop in needed) or stops.NONE,
-        python="" if floors[0] == floors[1] else f"{floors[0] or 'not declared'} becomes {floors[1] or 'not declared'}",
-    )  # fmt: skip
-
-
-def migration(catalogue: Catalogue, chain: str, revision: str, target: Release) -> Migration:
-    """A revision of one chain as the target has it. Raises ReleaseError for a release the catalogue does not know."""
-    fact = catalogue.fact(chain, revision, target)
-    assert fact is not None
-    title = Path(fact.source).stem.removeprefix(f"{revision}_").replace("_", " ")
-    first = catalogue.releases[catalogue.coded(chain).holders(revision)[0]]
-    return Migration(chain=chain, revision=revision, release=first, title=title)

@@ -12,8 +12,8 @@ import msgspec
 from packaging.version import InvalidVersion, Version
 
 from liftlock import clock, files
+from liftlock.app.catalogue import current
 from liftlock.app.notify import tell
-from liftlock.app.releases import current
 from liftlock.app.workspace import Workspace
 from liftlock.describe.config import Config
 from liftlock.effects import side_effect

@@ -15,8 +15,8 @@ import msgspec
 
 from liftlock import clock, files
 from liftlock.app import upgrade
+from liftlock.app.catalogue import current
 from liftlock.app.notify import due, tell
-from liftlock.app.releases import current
 from liftlock.app.watch_baseline import Baselines, count_connections
 from liftlock.app.watch_log import LogReader, Place
 from liftlock.app.watch_probe import Prober, health

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from liftlock import clock, files
-from liftlock.app.releases import current
+from liftlock.app.catalogue import current
 from liftlock.app.watch_log import LogReader
 from liftlock.app.watch_probe import OWN, Prober
 from liftlock.app.watch_server import client_of, gate_directory

@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 )
 @click.option("--accepted", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of accepted risks.")
 @click.option("--packages", is_flag=True, help="Also ask pip-audit about every package beside MLflow.")
+@click.option(
+    "--osv-url", metavar="URL", help="With --packages: ask this OSV service, for example a mirror of your own."
+)
 @click.option("--all", "everything", is_flag=True, help="Also show what does not concern this configuration.")
 @json_option
 @pass_state
 def command(
     state: State, before: str | None, after: str | None, on: tuple[str, ...], off: tuple[str, ...],
-    osv: tuple[Path, ...], accepted: Path | None, packages: bool, everything: bool, as_json: bool,
+    osv: tuple[Path, ...], accepted: Path | None, packages: bool, osv_url: str | None, everything: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Show which known flaws a release has, which are open in this configuration, and what an upgrade changes.
 
@@ -47,6 +50,7 @@ def command(
       liftlock advisories --to 3.17.2
       liftlock advisories --from 2.9.2 --to 3.17.2 --with basic-auth --without untrusted-models
       liftlock advisories --to 3.17.2 --packages
+      liftlock advisories --to 3.17.2 --packages --osv-url https://osv.example.com/v1/query
       liftlock advisories --from 3.10.1 --osv GHSA-2cm6-r77w-6g96.json --accepted risks.toml --json
     """
     from liftlock.app.advisories import advise
@@ -59,7 +63,9 @@ def command(
         before, after, said={**dict.fromkeys(on, True), **dict.fromkeys(off, False)}, osv=osv, accepted=accepted,
         deployment=state.workspace().deployment() if before is None else None,
     )  # fmt: skip
-    audited = _audited(state, before, after, osv, quiet=as_json) if packages else None
+    if osv_url and not packages:
+        raise UsageError("--osv-url says whom to ask about packages", hint="Give --packages, too.")
+    audited = _audited(state, before, after, osv, osv_url, quiet=as_json) if packages else None
     if as_json:
         emit(found if audited is None else {**to_builtins(found), "packages": audited})
     else:
@@ -70,7 +76,7 @@ def command(
 
 
 def _audited(
-    state: State, before: str | None, after: str | None, osv: tuple[Path, ...], *, quiet: bool
+    state: State, before: str | None, after: str | None, osv: tuple[Path, ...], osv_url: str | None, *, quiet: bool
 ) -> Audited:  # fmt: skip
     from liftlock.app.audit import audit
     from liftlock.model.release import Release
@@ -79,7 +85,7 @@ def _audited(
     with progress(quiet=quiet) as observer:
         return audit(
             Environments(), Release.parse(before) if before else None, Release.parse(after) if after else None,
-            state.workspace() if before is None else None, osv=osv, observer=observer,
+            state.workspace() if before is None else None, osv=osv, osv_url=osv_url, observer=observer,
         )  # fmt: skip
 
 

@@ -39,8 +39,8 @@ def command(
       liftlock clients /var/log/nginx/access.log* --from 2.9.2 --to 3.17.2 --endpoints
     """
     from liftlock import clock
+    from liftlock.app.catalogue import current
     from liftlock.app.clients import gate_logs, inventory
-    from liftlock.app.releases import current
     from liftlock.model.release import Release
 
     chosen = logs or gate_logs(state.workspace().state / "gate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,7 @@ import click
 from liftlock.cli.common import emit, json_option, progress, say
 from liftlock.cli.releases_compat import compat, measure
 from liftlock.cli.releases_watch import watch
+from liftlock.errors import UsageError
 
 if TYPE_CHECKING:
     from liftlock.knowledge.catalogue import Catalogue
@@ -44,7 +46,7 @@ command.add_command(watch)
 
 
 def _catalogue() -> Catalogue:
-    from liftlock.app.releases import current
+    from liftlock.app.catalogue import current
 
     catalogue, warning = current()
     if warning:
@@ -75,6 +77,8 @@ def list_(pattern: str, since: str, head: str, order: str, as_json: bool) -> Non
     from liftlock.model.deployment import Role
     from liftlock.report.text import table
 
+    if since and not re.fullmatch(r"\d{4}(-\d\d){0,2}", since):
+        raise UsageError(f"{since!r} is not a day", hint="Write it as 2026-01-31, 2026-01 or 2026.")
     catalogue = _catalogue()
     rows = []
     for release in catalogue.published() if order == "publication" else catalogue.releases:
@@ -99,27 +103,40 @@ def list_(pattern: str, since: str, head: str, order: str, as_json: bool) -> Non
 @click.option("--filter", "pattern", default="", help="Only names that contain this.")
 @json_option
 def show(version: str, section: str | None, pattern: str, as_json: bool) -> None:
-    """Show one release: its floors, migrations and the size of each surface; --section shows what is in one."""
+    """Show one release: its floors, what bounds it needs today, and each surface; --section shows what is in one.
+
+    \b
+    Examples:
+      liftlock releases show 2.9.2
+      liftlock releases show 3.17.2 --section cli --filter server
+    """
     catalogue = _catalogue()
     release = _release(catalogue, version)
     if section is not None:
         _section(catalogue, release, section, pattern, as_json)
         return
+    from liftlock.knowledge import constraints
     from liftlock.model.deployment import Role
     from liftlock.report.text import table
 
+    runs_on, traps = constraints.python_range(release), constraints.traps(release)
     counts = {name: len(catalogue.section(name, release)) for name in _TITLES}
     facts: dict[str, object] = {
         "release": release.version, "built": catalogue.built(release), "python": catalogue.python(release) or "-",
+        "runs on": f"Python {runs_on.minimum} to {runs_on.maximum}",
         "tracking head": catalogue.head(release, Role.TRACKING) or "-",
         "auth head": catalogue.head(release, Role.AUTH) or "-",
         "catalogue": catalogue.contents.made,
     }  # fmt: skip
     if as_json:
-        emit({**facts, "counts": counts})
+        emit({**facts, "needs": {each.requirement: each.reason for each in traps}, "counts": counts})
         return
     say("\n".join(f"{name:<14} {value}" for name, value in facts.items()))
     say()
+    if traps:
+        rows = [(each.requirement, each.reason) for each in traps]
+        say(table(("needs today", "because"), rows))
+        say()
     say(table(("section", "facts", "for"), [(name, counts[name], title) for name, title in _TITLES.items()]))
 
 
@@ -196,7 +213,7 @@ def _explained(change: Change) -> str:
 @json_option
 def path(before: str, after: str, as_json: bool) -> None:
     """Show the way between two releases: its kind, the stops it needs, and each database migration on it."""
-    from liftlock.app.releases import way
+    from liftlock.app.way import way
     from liftlock.report.text import table
 
     catalogue = _catalogue()

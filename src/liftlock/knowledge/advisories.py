@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -40,11 +41,15 @@ class State(enum.StrEnum):
 
 
 class Range(Value, frozen=True):
-    """Versions from `introduced` (0: the first) up to, not including, `fixed`; or up to and including `last`."""
+    """Versions from `introduced` (0: the first) up to, not including, `fixed`; or up to and including `last`.
+
+    `unsure`: nobody says whether versions after `last` have the flaw.
+    """
 
     introduced: str = "0"
     fixed: str | None = None
     last: str | None = None
+    unsure: bool = False
 
     def holds(self, version: Version) -> bool:
         """Whether a version lies in the range."""
@@ -69,7 +74,10 @@ class Advisory(Value, frozen=True):
 
     def affects(self, release: Release) -> bool | None:
         """Whether a release has the flaw; None when that is not known."""
-        return any(each.holds(release.key) for each in self.affected) if self.affected else None
+        if any(each.holds(release.key) for each in self.affected):
+            return True
+        beyond = any(each.unsure and release.key > Version(each.last or "0") for each in self.affected)
+        return None if beyond or not self.affected else False
 
     @property
     def names(self) -> frozenset[str]:
@@ -167,20 +175,25 @@ def read_osv(path: Path, package: str = "mlflow") -> tuple[Advisory, ...]:
     Raises UsageError with the file, and the line where it is not JSON.
     """
     found = []
-    for entry in osv_entries(path):
+    for line, entry in osv_lines(path):
         try:
             if (advisory := _from_osv(entry, path.name, package)) is not None:
                 _check(advisory)
                 found.append(advisory)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise UsageError(f"{path}: {entry['id']}: {error}") from error
+            raise UsageError(f"{path}, line {line}: {entry['id']}: {error}") from error
     return tuple(found)
 
 
 def osv_entries(path: Path) -> tuple[dict[str, Any], ...]:
     """The entries of an OSV file that are not withdrawn. Raises as `read_osv` does."""
+    return tuple(entry for _, entry in osv_lines(path))
+
+
+def osv_lines(path: Path) -> tuple[tuple[int, dict[str, Any]], ...]:
+    """The entries of an OSV file that are not withdrawn, each with the line it begins on. Raises as `read_osv` does."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        entries = _entries(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except json.JSONDecodeError as error:
@@ -188,13 +201,27 @@ def osv_entries(path: Path) -> tuple[dict[str, Any], ...]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text: {error.reason}") from error
     found = []
-    for entry in data if isinstance(data, list) else [data]:
+    for line, entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-            raise UsageError(f"{path}: an entry has no id", hint="It must be an OSV file (JSON).")
+            raise UsageError(f"{path}, line {line}: an entry has no id", hint="It must be an OSV file (JSON).")
         if entry.get("withdrawn"):
             continue
-        found.append(entry)
+        found.append((line, entry))
     return tuple(found)
+
+
+def _entries(text: str) -> list[tuple[int, Any]]:
+    """What a JSON text holds: the items of a list, or the one thing it is, each with the line it begins on."""
+    data = json.loads(text)
+    if not isinstance(data, list):
+        return [(1, data)]
+    found, at, decoder = [], text.index("[") + 1, json.JSONDecoder()
+    for _ in data:
+        at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n,"))
+        line = text.count("\n", 0, at) + 1
+        item, at = decoder.raw_decode(text, at)
+        found.append((line, item))
+    return found
 
 
 def _from_osv(entry: Mapping[str, Any], name: str, package: str) -> Advisory | None:
@@ -255,16 +282,26 @@ def read_accepted(path: Path) -> tuple[Accepted, ...]:
     class _File(Value, frozen=True):
         accepted: tuple[Accepted, ...] = ()
 
+    text = ""
     try:
-        found = from_builtins(tomllib.loads(path.read_text(encoding="utf-8")), _File).accepted
+        text = path.read_text(encoding="utf-8")
+        found = from_builtins(tomllib.loads(text), _File).accepted
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}", hint="Each [[accepted]] needs id, owner, reason and expires.") from error
-    for entry in found:
+        where = re.search(r"\$\.accepted\[(\d+)\]", str(error))
+        said = f"{path}, line {_header(text, int(where[1]))}: {error}" if where else f"{path}: {error}"
+        raise UsageError(said, hint="Each [[accepted]] needs id, owner, reason and expires.") from error
+    for number, entry in enumerate(found):
         if not entry.owner.strip() or not entry.reason.strip():
-            raise UsageError(f"{path}: {entry.id} has no owner or no reason")
+            raise UsageError(f"{path}, line {_header(text, number)}: {entry.id} has no owner or no reason")
     return found
+
+
+def _header(text: str, number: int) -> int:
+    """The line of the `[[accepted]]` with this number, counted from 0."""
+    lines = [at for at, line in enumerate(text.splitlines(), 1) if line.strip().startswith("[[accepted]]")]
+    return lines[number] if number < len(lines) else 1
 
 
 def conditions_of(deployment: Deployment, release: Release | None = None) -> dict[str, bool]:
@@ -329,8 +366,14 @@ def report(
             Row(advisory=advisory, change=change, before=then, after=now, fix_in_line=_fix(advisory, source, known))
         )
     order = {"gained": 0, "left": 1, "fixed": 2}
-    rows.sort(key=lambda row: (order[row.change], row.after.state is not State.EXPOSED, row.advisory.id))
+    rows.sort(key=lambda row: (order[row.change], _urgency(row), row.advisory.id))
     return Report(source=source, target=target, as_of=as_of, rows=tuple(rows))
+
+
+def _urgency(row: Row) -> int:
+    """What is open comes first, then what may be: afterwards, or before where the hop fixes it."""
+    state = row.before.state if row.change == "fixed" else row.after.state
+    return {State.EXPOSED: 0, State.UNKNOWN: 1}.get(state, 2)
 
 
 def _fix(advisory: Advisory, source: Release, known: Sequence[Release]) -> Release | None:

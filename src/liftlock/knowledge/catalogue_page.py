@@ -6,10 +6,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from liftlock.knowledge import behaviours, breaks, compatibility, features, stops
+from liftlock.knowledge import behaviours, breaks, compatibility, constraints, costs, features, stops
 from liftlock.knowledge.catalogue import Catalogue, load
 from liftlock.model.deployment import Role
 from liftlock.model.release import Release
+from liftlock.model.uri import Engine
+
+_NOTICED = 0.05  # seconds at the largest size: less than that is noise
 
 
 def page(catalogue: Catalogue) -> str:
@@ -30,6 +33,34 @@ def page(catalogue: Catalogue) -> str:
         _table(
             ("release", "built", "Python", "tracking head", "auth head", "REST", "CLI", "env", "flavors"),
             [_row(catalogue, release) for release in catalogue.releases],
+        ),
+        "## What a release needs today that its metadata does not say",
+        "Bounds that keep old releases working with the packages of today; liftlock keeps them in every environment it "
+        "builds.",
+        _table(
+            ("releases", "needs", "because"),
+            [(f"`{each.releases}`", f"`{each.requirement}`", each.reason) for each in constraints.bounds()],
+        ),
+        "## Database migrations: cost, locks, and what they fail on",
+        f"Every revision was run on both engines over tables of several sizes ({costs.load().machine}), by `make "
+        "revision-costs`. Figures are CPU seconds per million rows at the largest size, of tables where there is any "
+        "cost; a figure for a trace includes what hangs on it. Locks are the strongest that PostgreSQL held to the end "
+        "of the transaction, which `mlflow db upgrade` ends only after the last revision. On SQLite a migration has "
+        "the file to itself. What a revision fails on was planted and seen; left out are a table it creates that is "
+        "there already, and on SQLite a table `_alembic_tmp_...` left over.",
+        _table(
+            (
+                "chain",
+                "revision",
+                "first in",
+                "migration",
+                "SQLite",
+                "PostgreSQL",
+                "locked for everybody",
+                "for writers",
+                "fails on",
+            ),
+            _migrations(catalogue),
         ),
         "## Which clients work with which servers",
         f"Measured on {compatibility.load().made}: the same {len(compatibility.load().operations)} operations of a "
@@ -72,6 +103,48 @@ def _row(catalogue: Catalogue, release: Release) -> tuple[str, ...]:
     heads = [catalogue.head(release, role) or "-" for role in (Role.TRACKING, Role.AUTH)]
     counts = [str(len(catalogue.section(name, release))) for name in ("rest", "cli", "environment", "flavors")]
     return (release.version, catalogue.built(release), catalogue.python(release) or "-", *heads, *counts)
+
+
+def _migrations(catalogue: Catalogue) -> list[tuple[str, ...]]:
+    rows = []
+    for each in costs.load().revisions:
+        chain = catalogue.coded(each.chain)
+        fact = catalogue.fact(each.chain, each.id, catalogue.newest)
+        if fact is None:
+            continue
+        first = catalogue.releases[chain.holders(each.id)[0]]
+        locks = each.engines[Engine.POSTGRESQL].locks if Engine.POSTGRESQL in each.engines else {}
+        shut = each.engines[Engine.POSTGRESQL].locked(dict.fromkeys(locks, 1)) if locks else {}
+        title = Path(fact.source).stem.removeprefix(f"{each.id}_").replace("_", " ")
+        rows.append(
+            (each.chain, f"`{each.id}`", str(first), title,
+             *(_cost(each.engines.get(engine)) for engine in (Engine.SQLITE, Engine.POSTGRESQL)),
+             ", ".join(shut.get("everybody", ())) or "-", ", ".join(shut.get("writers", ())) or "-", _fails(each))
+        )  # fmt: skip
+    return rows
+
+
+def _cost(measured: costs.Measured | None) -> str:
+    if measured is None:
+        return "not measured"
+    said = [f"{load.of} {load.per_million}" for load in measured.loads if load.seconds[-1] >= _NOTICED]
+    return ", ".join(said) or "-"
+
+
+def _fails(cost: costs.Cost) -> str:
+    """What was planted and made it fail, by engine where only one of them fails."""
+    found: dict[str, list[str]] = {}
+    for engine, measured in cost.engines.items():
+        for each in measured.aborts:
+            if not each.planted.startswith(("a table ", "_alembic_tmp_")):
+                found.setdefault(each.planted, []).append(engine.value)
+    return (
+        "; ".join(
+            planted if len(engines) == len(cost.engines) else f"{planted} ({', '.join(engines)})"
+            for planted, engines in found.items()
+        )
+        or "-"
+    )
 
 
 def _compatibility() -> str:

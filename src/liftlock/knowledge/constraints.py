@@ -83,6 +83,11 @@ def traps(release: Release) -> tuple[Constraint, ...]:
     return tuple(entry for entry in _data().constraint if _matches(entry.releases, release))
 
 
+def bounds() -> tuple[Constraint, ...]:
+    """All bounds that are known, with the releases they are for."""
+    return _data().constraint
+
+
 def undeclared(release: Release) -> tuple[str, ...]:
     """Requirements to install although the release does not declare them, such as `setuptools<81`."""
     return tuple(

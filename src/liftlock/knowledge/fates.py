@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from liftlock.errors import UsageError
-from liftlock.knowledge import compatibility
+from liftlock.knowledge import catalogue_rest, compatibility
 from liftlock.knowledge.catalogue import Catalogue
 from liftlock.knowledge.compatibility import Judgement, State, Table
 from liftlock.model.codec import Value
@@ -37,7 +37,8 @@ class Seen(Value, frozen=True):
 
 class Fate(Value, frozen=True):
     """What becomes of one client with the target server. `broken` are operations of the measured round, `gone` the
-    endpoints it calls that the target no longer has, `already` what of both fails with the server of today too."""
+    endpoints it calls that the target no longer has, `already` what of both fails with the server of today too, and
+    `lost` what endpoints that stay no longer take or answer."""
 
     seen: Seen
     state: State
@@ -45,6 +46,7 @@ class Fate(Value, frozen=True):
     broken: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     already: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 class Endpoints:
@@ -87,6 +89,13 @@ class Endpoints:
         """The endpoints of one release."""
         return frozenset(self._catalogue.section("rest", release))
 
+    def lost(self, keys: Iterable[str], source: Release, target: Release) -> tuple[tuple[str, ...], int]:
+        """What endpoints that both releases have no longer take or answer, and how many of them could be compared."""
+        had, has = self._catalogue.section("rest", source), self._catalogue.section("rest", target)
+        both = {key: catalogue_rest.lost(had[key].value, has[key].value) for key in keys if key in had and key in has}
+        compared = {key: said for key, said in both.items() if said is not None}
+        return tuple(f"{key} {said}" for key, said in sorted(compared.items()) if said), len(compared)
+
 
 @functools.lru_cache(maxsize=2)
 def endpoints_of(catalogue: Catalogue) -> Endpoints:
@@ -98,7 +107,8 @@ def fate(seen: Seen, source: Release, target: Release, table: Table, endpoints: 
     """What becomes of a client when the server goes from one release to another. Pure.
 
     An endpoint that is gone breaks whoever calls it. Else the measured rounds decide; a client that is no MLflow
-    client (or does not say its version) works when every endpoint it called is still there.
+    client (or does not say its version) works when every endpoint it called is still there and takes and answers the
+    fields it did. Where one lost a field, nobody knows whether the client uses it.
     """
     had, has = endpoints.of(source), endpoints.of(target)
     gone = tuple(key for key in sorted(seen.endpoints) if key not in has)
@@ -120,13 +130,18 @@ def fate(seen: Seen, source: Release, target: Release, table: Table, endpoints: 
             said.append(f"{len(broken)} operations fail, {known.evidence}")
         return Fate(seen=seen, state=State.BREAKS, evidence="; ".join(said), broken=broken, gone=gone,
                     already=tuple(already))  # fmt: skip
+    lost, compared = endpoints.lost(seen.endpoints, source, target)
     if known is not None and known.state is not State.UNKNOWN:
-        return Fate(seen=seen, state=known.state, evidence=known.evidence)
+        return Fate(seen=seen, state=known.state, evidence=known.evidence, lost=lost)
     if seen.endpoints:
-        why = "every endpoint it called is still there; parameters and answers were not compared"
+        why = "every endpoint it called is still there, "
+        if lost:
+            why += f"but {len(lost)} lost fields it may use: {lost[0]}"
+        else:
+            why += f"{compared} of {len(seen.endpoints)} could be compared and take and answer the same fields or more"
         if known is None:
-            return Fate(seen=seen, state=State.WORKS, evidence=why)
-        return Fate(seen=seen, state=State.UNKNOWN, evidence=f"{known.evidence}; {why}")
+            return Fate(seen=seen, state=State.UNKNOWN if lost else State.WORKS, evidence=why, lost=lost)
+        return Fate(seen=seen, state=State.UNKNOWN, evidence=f"{known.evidence}; {why}", lost=lost)
     return Fate(seen=seen, state=State.UNKNOWN, evidence=known.evidence if known else "it called no endpoint of MLflow")
 
 

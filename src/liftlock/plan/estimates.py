@@ -1,13 +1,13 @@
 """Seconds for each step, with their origin. Pure.
 
-Computed figures come from measurements on one 2-core machine (start-up 6 to 25 s by release, 0.65 s per million
-metric rows for the index on SQLite and 1.0 s on PostgreSQL, fingerprints at 0.5 to 0.8 million rows a second), so
-they are ranges; a rehearsal replaces them by what this deployment really took.
+Computed figures come from measurements on one 2-core machine (start-up 6 to 25 s by release, each migration as in
+`knowledge.costs`, fingerprints at 0.5 to 0.8 million rows a second), so they are ranges; a rehearsal replaces them by
+what this deployment really took. A migration nobody measured makes its step unknown.
 """
 
 from __future__ import annotations
 
-from liftlock.knowledge import schema
+from liftlock.knowledge import costs
 from liftlock.model.deployment import Role, StoreFacts
 from liftlock.model.plan import Estimate, Origin
 from liftlock.model.uri import Engine
@@ -77,8 +77,8 @@ def _computed(step: str, situation: Situation) -> tuple[float, float] | None:
             return None
         revisions = situation.jump.auth if store.role is Role.AUTH else situation.jump.tracking
         rows = {table.name: table.rows for table in store.tables}
-        low, high = schema.migration_seconds(store.role, revisions, rows, store.engine)
-        return low + 0.2, high + 8
+        range_ = costs.together(store.role, revisions, rows, store.engine)
+        return (range_[0] + 0.2, range_[1] + 8) if range_ is not None else None
     if step in ("verify-data", "verify-aligned"):
         seconds = sum(_hash(store) for store in stores)
         return seconds * 0.7, seconds * 3 + 2

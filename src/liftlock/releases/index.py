@@ -47,9 +47,12 @@ class Index:
     def __init__(self, cache: Path) -> None:
         self._file = cache / "index.json"
 
-    def available(self, observer: Observer = silent) -> tuple[Release, ...]:
-        """All releases the index offers, newest first, without withdrawn ones. Raises IndexUnreachable (retryable)."""
-        known = self._read()
+    def available(self, observer: Observer = silent, *, anew: bool = False) -> tuple[Release, ...]:
+        """All releases the index offers, newest first, without withdrawn ones. Raises IndexUnreachable (retryable).
+
+        `anew` asks whatever was kept.
+        """
+        known = None if anew else self._read()
         return known.releases if known is not None else self._ask(observer).releases
 
     def newest_installable(self, observer: Observer = silent) -> Release:

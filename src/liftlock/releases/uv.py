@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from liftlock.proc import Completed, run
 from liftlock.releases.children import clean_environment
 from liftlock.releases.sources import find_sources
 
+_ASKING = threading.Lock()
 _UNREACHABLE = re.compile(
     r"error sending request|failed to fetch|dns error|connection (refused|reset)|timed out|tcp connect"
     r"|network is unreachable|status code 5\d\d|\(50[0-9]|connection error|name resolution",
@@ -41,13 +43,19 @@ def uv(
     environment = clean_environment({"UV_NO_PROGRESS": "1", **find_sources().for_uv(), **(env or {})})
     try:
         return run(
-            [uv_package.find_uv_bin(), "--color", "never", *arguments],
+            [_program(), "--color", "never", *arguments],
             timeout=timeout, env=environment, stdin=stdin, what=what,
         )  # fmt: skip
     except CommandFailed as error:
         if _UNREACHABLE.search(error.output):
             raise IndexUnreachable(explain(error.output)) from error
         raise
+
+
+def _program() -> str:
+    """uv's program. Python's sysconfig, which says where it lies, is not ready for two first questions at once."""
+    with _ASKING:
+        return uv_package.find_uv_bin()
 
 
 def pip_index(arguments: Sequence[str], *, timeout: float = 120.0) -> Completed:

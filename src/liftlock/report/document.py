@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class Table:
     """Rows under headers; `tones` says for each row whether it is bad, a warning, good, or nothing in particular.
 
-    A terminal shows `limit` rows (None: all); pages always show all.
+    A terminal shows `limit` rows (None: all); pages always show all. `folded` are opened on the HTML page by a click.
     """
 
     headers: tuple[str, ...]
@@ -18,6 +18,7 @@ class Table:
     tones: tuple[str, ...] = ()
     caption: str = ""
     limit: int | None = None
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Rows:
         self.rows.append(cells)
         self.tones.append(tone)
 
-    def table(self, caption: str = "", limit: int | None = None) -> Table:
+    def table(self, caption: str = "", limit: int | None = None, *, folded: bool = False) -> Table:
         """What was collected."""
-        return Table(self.headers, tuple(self.rows), tuple(self.tones), caption, limit)
+        return Table(self.headers, tuple(self.rows), tuple(self.tones), caption, limit, folded)
 
 
 def listed(items: Sequence[str], limit: int) -> str:

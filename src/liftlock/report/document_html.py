@@ -10,26 +10,30 @@ from html import escape
 
 from liftlock.report.document import Block, Bullets, Document, Section, Table
 
+_NARROW = 3  # a table with more columns keeps some width on a phone, where it is moved sideways by itself
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--line:#d0d7de;--soft:#f6f8fa;--link:#0550ae;
 --bad:#a40e26;--warn:#7a4b00;--good:#116329}
 @media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--paper:#0d1117;--line:#30363d;--soft:#161b22;--link:#79c0ff;
 --bad:#ff9492;--warn:#e3b341;--good:#56d364}}
 body{font:16px/1.55 system-ui,sans-serif;margin:0 auto;max-width:76rem;padding:1.5rem;color:var(--ink);
-background:var(--paper)}
+background:var(--paper);overflow-wrap:anywhere}
 a{color:var(--link)}h1{font-size:1.7rem;line-height:1.25;margin:.5rem 0}h2{font-size:1.25rem;margin:2.2rem 0 .6rem;
 border-bottom:1px solid var(--line);padding-bottom:.25rem}
 .skip{position:absolute;left:-999rem}.skip:focus{left:1rem;top:1rem;background:var(--paper);padding:.5rem}
 nav ul{columns:18rem;padding-left:1.2rem}.scroll{overflow-x:auto}.scroll:focus{outline:2px solid var(--link)}
-table{border-collapse:collapse;width:100%;font-size:.93rem}caption{text-align:left;padding:.3rem 0;font-weight:600}
+table{border-collapse:collapse;width:100%;font-size:.93rem;overflow-wrap:break-word}.wide table{min-width:44rem}
+caption{text-align:left;padding:.3rem 0;font-weight:600}
 th,td{border-bottom:1px solid var(--line);padding:.4rem .6rem;text-align:left;vertical-align:top;font-weight:400}
 thead th{background:var(--soft);font-weight:600}
 tr.bad th,tr.bad td:first-child{box-shadow:inset 4px 0 var(--bad)}tr.warn th{box-shadow:inset 4px 0 var(--warn)}
 tr.good th{box-shadow:inset 4px 0 var(--good)}
 code{font-family:ui-monospace,monospace;font-size:.92em;background:var(--soft);padding:.05em .25em;border-radius:3px}
+summary{cursor:pointer;font-weight:600;padding:.4rem 0}details caption{position:absolute;left:-999rem}
 ul.boxes{list-style:none;padding-left:.3rem}ul.boxes label{display:block;padding:.15rem 0}footer{margin-top:2.5rem;
 font-size:.88rem}
-@media print{nav,.skip{display:none}body{max-width:none;font-size:11px}.scroll{overflow:visible}h2{break-after:avoid}
+@media print{nav,.skip{display:none}details::details-content{content-visibility:visible;height:auto}
+body{max-width:none;font-size:11px}.scroll{overflow:visible}h2{break-after:avoid}
 tr{break-inside:avoid}}
 """.strip()
 
@@ -55,7 +59,8 @@ def render(document: Document) -> str:
         f"<title>{escape(document.title)}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n"
         '<a class="skip" href="#content">Skip to the content</a>\n'
         f"<header><h1>{_inline(document.title)}</h1></header>\n"
-        f'<nav aria-label="Contents"><ul>{contents}</ul></nav>\n<main id="content">\n'
+        + (f'<nav aria-label="Contents"><ul>{contents}</ul></nav>\n' if contents else "")
+        + '<main id="content">\n'
         + "".join(_block(block, document.title) for block in document.lead)
         + f"\n{body}</main>\n{foot}\n</body>\n</html>\n"
     )
@@ -93,10 +98,14 @@ def _table(block: Table, title: str) -> str:
     )
     caption = block.caption or title
     # The region scrolls by itself on a narrow screen, so it must be reachable with the keyboard.
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
+    kind = "scroll wide" if len(block.headers) > _NARROW else "scroll"
+    whole = (
+        f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
         f"<caption>{_inline(caption)}</caption><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>\n"
     )
+    if not block.folded:
+        return whole
+    return f"<details><summary>{_inline(caption)} ({len(block.rows)})</summary>\n{whole}</details>\n"
 
 
 def _inline(text: str) -> str:

@@ -21,7 +21,9 @@ FORMAT = 1
 
 class Migration(Value, frozen=True):
     """One revision and what it does to this database: `rows` are the rows it touches by table (empty: it only adds),
-    `rewrites` the tables whose old rows may change, with the reason."""
+    `rewrites` the tables whose old rows may change, with the reason. `locks` are the tables that nobody can read
+    (`everybody`) or write (`writers`) until the transaction ends, `aborts` what was seen to make it fail on this
+    engine, and `basis` what `seconds` were worked out from."""
 
     role: Role
     revision: str
@@ -31,6 +33,9 @@ class Migration(Value, frozen=True):
     rewrites: dict[str, str]
     drops: dict[str, tuple[str, ...]]
     seconds: Estimate
+    locks: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - msgspec copies an empty default
+    aborts: tuple[str, ...] = ()
+    basis: str = ""
 
 
 class Used(Value, frozen=True):

@@ -35,7 +35,8 @@ def document(report: PlanReport) -> Document:
         lead=(_summary(report),), sections=tuple(sections),
         foot=f"{plan.id}, made {report.made_at:%Y-%m-%d %H:%M} UTC by liftlock; catalogue of {report.catalogue}, "
         f"compatibility measured {report.measured}, advisories as of {report.advisories.as_of}. Times are rehearsed "
-        "(measured on a copy of this deployment), computed (from rates measured elsewhere) or unknown.",
+        "(measured on a copy of this deployment), computed (from rates measured elsewhere, and so a "
+        "range) or unknown.",
     )  # fmt: skip
 
 
@@ -55,8 +56,10 @@ def _summary(report: PlanReport) -> Table:
                  tone="bad" if broken else "good")  # fmt: skip
     rows.add("Do clients break?", _clients_said(report), tone=_clients_tone(report))
     counts = {what: sum(row.change == what for row in report.advisories.rows) for what in ("fixed", "left", "gained")}
+    gained = [row for row in report.advisories.rows if row.change == "gained"]
+    harmless = gained and not any(row.after.state in (Open.EXPOSED, Open.UNKNOWN) for row in gained)
     rows.add("Is it safer afterwards?", f"{counts['fixed']} known flaws fixed, {counts['left']} left, "
-             f"{counts['gained']} gained")  # fmt: skip
+             f"{counts['gained']} gained{' (not open here)' if harmless else ''}")  # fmt: skip
     rows.add("How risky is it?", f"{level}: {report.risks[0].what}" if report.risks else level,
              tone={"high": "bad", "medium": "warn", "low": "good"}[level])  # fmt: skip
     return rows.table("Summary")
@@ -130,25 +133,70 @@ def _risks(report: PlanReport) -> Section:
 def _migrations(report: PlanReport) -> Section:
     if not report.migrations:
         return Section("Database migrations", ("None: both releases use the same schema.",))
-    rows = Rows(("database", "revision", "first in", "migration", "rows it touches here", "takes"))
-    plain = 0
+    rows = Rows(("database", "revision", "first in", "migration", "rows it touches here", "takes", "worked out from"))
+    idle = [each for each in report.migrations if not each.rows]
+    plain = [each for each in idle if not (each.rewrites or each.drops)]
     for each in report.migrations:
-        if not (each.rows or each.rewrites or each.drops):
-            plain += 1
+        if not each.rows:
             continue
-        rows.add(each.role.value, f"`{each.revision}`", each.release or "unknown", _said(each), _touched(each),
-                 estimate(each.seconds), tone="warn" if each.rewrites or each.drops else "")  # fmt: skip
-    blocks: list[Block] = [rows.table("Migrations that touch rows of this deployment, or may change old rows")]
-    if not rows.rows:
-        blocks = []
-    if plain:
-        names = [each.revision for each in report.migrations if not (each.rows or each.rewrites or each.drops)]
-        blocks.append(f"{plain} more only add tables, columns or indexes where there are no rows: {listed(names, 60)}.")
+        rows.add(
+            each.role.value, f"`{each.revision}`", each.release or "unknown", _said(each), _touched(each),
+            estimate(each.seconds), each.basis.partition("; ")[0],
+            tone="warn" if each.rewrites or each.drops else "",
+        )  # fmt: skip
+    blocks: list[Block] = []
     for step in report.plan.steps:
         if step.name.startswith("migrate-"):
             role = step.name.removeprefix("migrate-")
             blocks.append(f"All of the {role} database together: {estimate(step.estimate)}.")
+    if rows.rows:
+        blocks.append(rows.table("Migrations that touch rows of this deployment"))
+    where = sorted({each.basis.partition("; ")[2] for each in report.migrations} - {""})
+    if where:
+        blocks.append(f"Figures are CPU seconds of runs over tables of several sizes, on {listed(where, 4)}.")
+    empty = [each for each in idle if each not in plain]
+    if empty:
+        named = [f"`{each.revision}` ({', '.join(sorted({*each.rewrites, *each.drops}))})" for each in empty]
+        names = listed(named, 60)
+        blocks.append(f"{len(empty)} more change or drop values, of tables that have no rows here: {names}.")
+    if plain:
+        names = listed([f"`{each.revision}`" for each in plain], 60)
+        blocks.append(f"{len(plain)} more only add tables, columns or indexes where there are no rows: {names}.")
+    blocks += _locks(report)
+    blocks += _failing(report)
     return Section("Database migrations", tuple(blocks))
+
+
+def _locks(report: PlanReport) -> list[Block]:
+    """What nobody can use meanwhile, as PostgreSQL showed it; on SQLite a migration has the file to itself."""
+    shut = sorted({table for each in report.migrations for table in each.locks.get("everybody", ())})
+    read_only = sorted({table for each in report.migrations for table in each.locks.get("writers", ())} - set(shut))
+    if not shut and not read_only:
+        return []
+    said = "One transaction holds its locks to the end, so while all of this runs "
+    parts = []
+    if shut:
+        parts.append(f"nobody can read or write {listed([f'`{table}`' for table in shut], 30)}")
+    if read_only:
+        parts.append(f"nobody can write {listed([f'`{table}`' for table in read_only], 30)}")
+    return [f"{said}{', and '.join(parts)} (locks as seen when each revision was run)."]
+
+
+def _failing(report: PlanReport) -> list[Block]:
+    """What was seen to make these migrations fail, where this database has such rows at all."""
+    rows = Rows(("revision", "fails when the database has"))
+    for each in report.migrations:
+        for planted in each.aborts:
+            table = planted.partition(" of ")[2].partition(" ")[0] or planted.partition(".")[0]
+            if table in each.rows:
+                rows.add(f"`{each.revision}`", planted)
+    if not rows.rows:
+        return []
+    return [
+        rows.table("What makes a migration fail, shown by runs with such rows", _FEW),
+        "Besides, any migration fails on a table it creates that is there already, and on SQLite on a table "
+        "`_alembic_tmp_...` left over from an upgrade that was cut off. `liftlock check` looks for all of this.",
+    ]
 
 
 def _said(each: Migration) -> str:
@@ -179,7 +227,7 @@ def _breaks(report: PlanReport) -> Section:
         rows = Rows(("name", "gone in", "effect", "instead"))
         for entry in unused:
             rows.add(f"`{entry.path}{_parameters(entry)}`", entry.removed, entry.effect.value, entry.replacement)
-        blocks.append(rows.table(title, limit=_FEW))
+        blocks.append(rows.table(title, limit=_FEW, folded=report.used is not None))
     counts = [
         f"{name} " + ", ".join(f"{count} {what}" for what, count in sorted(what_counts.items()))
         for name, what_counts in report.changes.items()
@@ -195,7 +243,12 @@ def _breaks(report: PlanReport) -> Section:
 
 def _not_found(report: PlanReport) -> list[Break]:
     used = {each.symbol for each in report.used or ()}
-    return [entry for entry in report.breaks if entry.path not in used]
+    return [entry for entry in report.breaks if not used & {entry.path, *_names(entry)}]
+
+
+def _names(entry: Break) -> set[str]:
+    """The names a scan has for it: of each parameter, where it is about parameters."""
+    return {f"{entry.path}({name}=)" for name in entry.parameters}
 
 
 def _parameters(entry: Break) -> str:

@@ -43,10 +43,15 @@ def tally(found: Iterable[Finding]) -> str:
     return ", ".join(f"{count} {names[outcome]}" for outcome, count in counts.items() if count) or "nothing checked"
 
 
+_LITTLE = 0.5
+
+
 def estimate(value: Estimate) -> str:
-    """`4 to 9 s (rehearsed)`, or `unknown`."""
+    """`4 s to 9 s (rehearsed)`, `under 0.5 s (computed)`, or `unknown`."""
     if value.low is None or value.high is None or value.origin is Origin.UNKNOWN:
         return "unknown"
+    if value.high < _LITTLE:
+        return f"under {seconds(_LITTLE)} ({value.origin.value})"
     return f"{seconds(value.low)} to {seconds(value.high)} ({value.origin.value})"
 
 

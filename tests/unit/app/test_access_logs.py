@@ -136,6 +136,21 @@ def test_each_client_works_breaks_or_is_unknown(tmp_path: Path) -> None:
         inventory([log], load(), source=OLD, target=Release(version="77.0.0"))
 
 
+def test_an_endpoint_that_lost_a_field_is_no_promise(tmp_path: Path) -> None:
+    """MLflow 2.0 no longer answered an experiment's runs: whether a script used them nobody knows."""
+    log = tmp_path / "log"
+    get, search = "GET /api/2.0/mlflow/experiments/get", "POST /api/2.0/mlflow/runs/search"
+    log.write_text("\n".join([line(get, "python-requests/2"), line(search, "curl/8")]))
+    found = inventory([log], load(), source=Release(version="1.30.1"), target=OLD)
+    fates = {each.seen.kind: each for each in found.fates}
+    lost = fates["python-requests"]
+    assert (lost.state, lost.lost) == (State.UNKNOWN, (f"{get} no longer answers runs",))
+    assert "lost fields it may use" in lost.evidence
+    kept = fates["curl"]
+    assert (kept.state, kept.lost) == (State.WORKS, ())
+    assert "1 of 1 could be compared" in kept.evidence
+
+
 def test_a_log_without_a_request_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no line is a request"):
         read(tmp_path, "hello", "world")

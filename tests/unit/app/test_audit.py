@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +83,52 @@ def test_a_release_that_was_not_built_has_no_set(environments: Environments) -> 
         auditing.audit(environments, Release(version="3.0.1"), None, None)
     with pytest.raises(UsageError, match="which environment"):
         auditing.audit(environments, None, None, None)
+
+
+@contextmanager
+def service(known: dict[str, dict[str, Any]], status: int = 200) -> Iterator[str]:
+    """A real OSV service on this machine that knows flaws by package; the address of its queries."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            found = known.get(asked["package"]["name"])
+            body = json.dumps({"vulns": [found]} if found else {}).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1/query"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _flaw(package: str, fixed: str) -> dict[str, Any]:
+    events = [{"introduced": "0"}, {"fixed": fixed}]
+    affected = {"package": {"name": package, "ecosystem": "PyPI"}, "ranges": [{"type": "ECOSYSTEM", "events": events}]}
+    return {"id": "GHSA-flaw", "aliases": ["CVE-2099-1"], "summary": "a flaw", "affected": [affected]}
+
+
+@pytest.mark.xdist_group("releases")
+def test_the_real_pip_audit_asks_a_service_of_ones_own(environments: Environments) -> None:
+    """Its own command line, its own questions and its own answer, which is what the tests above stand for."""
+    with service({"a": _flaw("a", "2")}) as url:
+        found = auditing.audit(environments, OLD, None, None, osv_url=url)
+    (flaw,) = found.before.flaws
+    assert (flaw.package, flaw.version, flaw.fixes) == ("a", "1", ("2",))
+    assert {flaw.id, *flaw.aliases} == {"GHSA-flaw", "CVE-2099-1"}
+    assert found.before.unknown == {}
+    with service({}) as url:
+        assert auditing.audit(environments, OLD, None, None, osv_url=url).before.flaws == ()
+    with service({}, status=500) as url:
+        broken = auditing.audit(environments, OLD, None, None, osv_url=url).before
+    assert (broken.flaws, list(broken.unknown)) == ((), ["a"]), "nobody answered, so nothing is known"

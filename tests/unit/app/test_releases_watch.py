@@ -135,7 +135,7 @@ def test_what_nothing_fixes_is_no_alarm(tmp_path: Path, osv: Path) -> None:
     found = looked(tmp_path, osv)
     other = next(each for each in found.findings if each.code == "LLT005")
     assert "CVE-2099-0002" in other.message  # and real ones of 3.4.0, which later releases fix
-    newest = looked(tmp_path, osv, FILE.replace("3.4.0", "3.17.2").replace("CVE-2099-0001", "CVE-2099-0002"))
+    newest = looked(tmp_path, osv, FILE.replace("3.4.0", "3.18.0").replace("CVE-2099-0001", "CVE-2099-0002"))
     assert newest.news == ()
     last = next(each for each in newest.findings if each.code == "LLT005")
     assert last.outcome is Outcome.PASS or last.severity is Severity.INFO

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from liftlock.app.catalogue import current
 from liftlock.app.compatibility import CLIENTS, SERVERS, Measurer
-from liftlock.app.releases import Refresher, current
+from liftlock.app.releases import Refresher
 from liftlock.cli.main import cli
 from liftlock.errors import LiftlockError, ReleaseError
 from liftlock.knowledge import compatibility
@@ -82,6 +83,14 @@ def test_diff_says_what_breaks() -> None:
     assert {change["key"] for change in data["changes"] if change["what"] == "removed"} >= {"fastai", "mleap"}
 
 
+def test_show_says_what_a_release_needs_today() -> None:
+    text = answered("show", "2.9.2")
+    assert "Python 3.8 to 3.11" in text and "sqlalchemy<2.1" in text and "FallbackAsyncAdaptedQueuePool" in text
+    assert json.loads(answered("show", "2.9.2", "--json"))["needs"].keys() == {"sqlalchemy<2.1", "setuptools<81"}
+    assert json.loads(answered("show", "3.17.2", "--json"))["needs"] == {}
+    assert "needs today" not in answered("show", "3.17.2")
+
+
 def test_path_names_every_migration_with_the_release_that_brought_it() -> None:
     data = json.loads(answered("path", "2.9.2", "3.17.2", "--json"))
     assert (data["kind"], data["stops"]) == ("major", [])
@@ -95,7 +104,7 @@ def test_path_names_every_migration_with_the_release_that_brought_it() -> None:
     ("words", "status", "says"),
     [
         (("show", "3.7.1"), 3, "knows no MLflow 3.7.1"), (("diff", "2.9.2", "two"), 2, "is not a version"),
-        (("path", "3.17.2", "2.9.2"), 2, "no way back"),
+        (("path", "3.17.2", "2.9.2"), 2, "no way back"), (("list", "--since", "yesterday"), 2, "is not a day"),
     ],
 )  # fmt: skip
 def test_bad_words(words: tuple[str, ...], status: int, says: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,19 @@ def hop(old: str, new: str, **conditions: bool) -> dict[str, advisories.Row]:
 
 def test_the_table_is_large_and_each_row_has_a_source_and_a_grade() -> None:
     table = advisories.load()
-    assert len(table.advisory) >= 70
+    assert len(table.advisory) >= 85
     for each in table.advisory:
         assert each.source and each.title and each.confidence in ("high", "medium", "low"), each.id
+        assert "no description" not in each.title or each.confidence == "low", each.id
+
+
+def test_high_confidence_names_the_record_that_was_read() -> None:
+    """Nobody's memory is a record: the vendor's or a database's own text, or a change in the database itself."""
+    high = [each for each in advisories.load().advisory if each.confidence == "high"]
+    assert len(high) >= 70
+    for each in high:
+        assert re.search(r"record of 20\d\d-\d\d-\d\d|github/advisory-database#\d+", each.source), each.id
+        assert any(name.startswith(("CVE-", "GHSA-")) for name in each.names)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +63,9 @@ def test_the_table_is_large_and_each_row_has_a_source_and_a_grade() -> None:
         ("CVE-2025-1473", "2.17.0", True), ("CVE-2025-1473", "2.20.3", False), ("CVE-2026-8147", "2.13.3", False),
         ("GHSA-2cm6-r77w-6g96", "3.12.0", True), ("CVE-2026-0545", "3.4.0", False), ("CVE-2026-0545", "3.10.1", True),
         ("CVE-2026-4137", "3.11.1", False), ("CVE-2024-37052", "3.18.0", True), ("CVE-2026-116692", "3.18.0", None),
+        ("CVE-2024-1560", "2.9.2", True), ("CVE-2024-1560", "2.10.0", None), ("CVE-2026-13484", "3.14.0", False),
+        ("CVE-2026-71211", "3.16.1", True), ("CVE-2026-71211", "3.17.0", False), ("CVE-2026-3198", "3.15.2", True),
+        ("CVE-2024-3848", "2.9.1", False), ("CVE-2024-3848", "2.11.3", True), ("CVE-2024-37060", "3.0.1", False),
     ],
 )  # fmt: skip
 def test_ranges(name: str, version: str, affected: bool | None) -> None:
@@ -158,9 +172,10 @@ def test_an_imported_range_replaces_the_tables_and_keeps_its_conditions(tmp_path
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ('{"id": "x",\n "a"', "line 2"), ([1], "no id"),
+        ('{"id": "x",\n "a"', "line 2"), ([1], "line 1: an entry has no id"),
+        ('[\n {"id": "x"},\n\n {"id": 3}]', "line 4: an entry has no id"),
         ({**OSV, "affected": [{"package": {"name": "mlflow"}, "versions": ["two"]}]}, "'two' is not a version"),
-        ({**OSV, "affected": [{"package": "mlflow"}]}, "GHSA-new1"),
+        ({**OSV, "affected": [{"package": "mlflow"}]}, "line 1: GHSA-new1"),
     ],
 )  # fmt: skip
 def test_malformed_osv(tmp_path: Path, data: object, says: str) -> None:
@@ -178,7 +193,8 @@ def test_a_missing_osv_file(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("[[accepted]]\nid='x'\nowner='o'\nreason='r'\n", "expires"),
-        ("[[accepted]]\nid='x'\nowner=' '\nreason='r'\nexpires=2026-12-31\n", "no owner"),
+        ("[[accepted]]\nid='x'\nowner=' '\nreason='r'\nexpires=2026-12-31\n", "line 1: x has no owner"),
+        ("\n# ours\n[[accepted]]\nid='x'\nowner='o'\nreason='r'\n", "line 3: "),
         ("[[accepted]]\nid=\n", "line 2"), ("[[accepted]]\nid='x'\nwho='o'\n", "accepted"),
     ],
 )  # fmt: skip

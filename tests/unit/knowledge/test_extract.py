@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from liftlock.errors import ReleaseError
-from liftlock.knowledge.catalogue_api import Surface
+from liftlock.knowledge.catalogue_api import Surface, parse
 from liftlock.knowledge.extract import chains, descriptors
 from liftlock.knowledge.extract.facts import Facts
 from liftlock.knowledge.extract.release import Reader
@@ -147,11 +147,17 @@ def _field(number: int, value: bytes) -> bytes:
     return head + bytes([len(value)]) + value
 
 
+def _message(name: bytes, *fields: bytes, inner: bytes = b"") -> bytes:
+    return _field(1, name) + b"".join(_field(2, _field(1, each)) for each in fields) + inner
+
+
 def _descriptor(path: bytes, major: int) -> bytes:
+    answer = _field(3, _message(b"Response", b"run"))
+    message = _field(4, _message(b"CreateRun", b"user_id", b"experiment_id", inner=answer))
     since = b"\x08" + bytes([major])
     endpoint = _field(1, b"POST") + _field(2, path) + _field(3, since)
     method = _field(1, b"createRun") + _field(2, b".mlflow.CreateRun") + _field(4, _field(51310, _field(1, endpoint)))
-    return _field(6, _field(1, b"MlflowService") + _field(2, method))
+    return message + _field(6, _field(1, b"MlflowService") + _field(2, method))
 
 
 def test_only_the_first_descriptor_of_two_protobuf_branches_counts() -> None:
@@ -179,9 +185,24 @@ def test_an_endpoint_without_a_handler_is_not_served(tmp_path: Path) -> None:
                "def get_endpoints():\n    return get_service_endpoints(MlflowService)\n"  # fmt: skip
     names = {"mlflow/protos/service_pb2.py": proto}
     served = read(tmp_path, {**names, "mlflow/server/handlers.py": handlers % "CreateRun"})
-    assert set(served["rest"]) == {"POST /api/3.0/mlflow/runs/create", "POST /ajax-api/3.0/mlflow/runs/create"}
+    takes = "rpc MlflowService.CreateRun(experiment_id, user_id) -> run"
+    assert values(served, "rest") == dict.fromkeys(
+        ("POST /api/3.0/mlflow/runs/create", "POST /ajax-api/3.0/mlflow/runs/create"), takes
+    )
     not_served = read(tmp_path, {**names, "mlflow/server/handlers.py": handlers % "DeleteRun"})
     assert not_served["rest"] == {}
+
+
+def test_a_change_inside_a_long_default_is_seen(tmp_path: Path) -> None:
+    def signature(last: str) -> str:
+        text = f"def f(x=[{', '.join(repr(str(n)) for n in range(30))}, {last!r}], y=1): ...\n"
+        return values(read(tmp_path, {"mlflow/a.py": text}), "api")["mlflow.a.f"]
+
+    before, after = signature("a"), signature("b")
+    assert before != after and before == signature("a")
+    (x, y) = parse(before.removeprefix("f(").removesuffix(")"))
+    assert (x.name, str(x.default)[:5], y.default) == ("x", "...['", "1")
+    assert len(before) < 60
 
 
 def test_environment_variables_declared_and_only_named(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from liftlock.knowledge.extract.facts import Fact, Section
+from liftlock.knowledge.extract.facts import Fact, Section, shortened
 from liftlock.knowledge.extract.source import Called, Defined, Foreign, Module, Program, statements
 
+_LONG = 80
 _ROOT = ("mlflow.cli", "cli")
 _Node = ast.FunctionDef | ast.AsyncFunctionDef
 _Key = tuple[str, str]  # module and function
@@ -131,7 +132,7 @@ def _described(call: Called, same_as: str) -> str:
                 shown = shown.path.removeprefix("builtins.").removeprefix("click.")
             elif not isinstance(shown, str | int | float | bool | list | tuple | type(None)):
                 shown = getattr(shown, "text", "?")
-            parts.append(f"{key}={str(shown)[:80]}")
+            parts.append(f"{key}={shortened(str(shown), _LONG, _LONG)}")
     return " ".join(parts)
 
 

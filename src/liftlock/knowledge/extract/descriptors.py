@@ -2,13 +2,14 @@
 
 The field numbers are those of `google/protobuf/descriptor.proto` and of MLflow's `databricks.proto`: a file's
 services are field 6, a service's methods field 2, a method's name, input and options fields 1, 2 and 4; the option
-`rpc` is extension 51310, its endpoints field 1 (method, path, since: 1, 2, 3).
+`rpc` is extension 51310, its endpoints field 1 (method, path, since: 1, 2, 3). A file's messages are field 4, a
+message's name, fields and inner messages fields 1, 2 and 3, a field's name field 1.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from liftlock.knowledge.extract.source import parse
@@ -17,7 +18,8 @@ _RPC = 51310
 
 
 class Endpoint(NamedTuple):
-    """One HTTP binding of a service method: `request` is the bare name of its message, `major` of its API version."""
+    """One HTTP binding of a service method: `request` is the bare name of its message, `major` of its API version;
+    `takes` are the fields of the message, `gives` those of the message `Response` inside it (names, sorted)."""
 
     service: str
     method: str
@@ -25,6 +27,8 @@ class Endpoint(NamedTuple):
     verb: str
     path: str
     major: int
+    takes: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
 
 
 def endpoints(source: bytes) -> Iterator[Endpoint]:
@@ -32,17 +36,21 @@ def endpoints(source: bytes) -> Iterator[Endpoint]:
     raw = _serialized(source)
     if raw is None:
         return
+    messages = {_text(each, 1): each for number, each in _fields(raw) if number == 4 and isinstance(each, bytes)}
     for number, service in _fields(raw):
         if number != 6 or not isinstance(service, bytes):
             continue
         name = _text(service, 1)
         for inner, method in _fields(service):
             if inner == 2 and isinstance(method, bytes):
-                yield from _bound(name, method)
+                yield from _bound(name, method, messages)
 
 
-def _bound(service: str, method: bytes) -> Iterator[Endpoint]:
+def _bound(service: str, method: bytes, messages: Mapping[str, bytes]) -> Iterator[Endpoint]:
     request = _text(method, 2).rpartition(".")[2]
+    message = messages.get(request, b"")
+    inner = [each for number, each in _fields(message) if number == 3 and isinstance(each, bytes)]
+    answer = next((each for each in inner if _text(each, 1) == "Response"), b"")
     for number, options in _fields(method):
         if number != 4 or not isinstance(options, bytes):
             continue
@@ -57,7 +65,13 @@ def _bound(service: str, method: bytes) -> Iterator[Endpoint]:
                             numbers = dict(_fields(since))
                             found = numbers.get(1, 0)
                             major = found if isinstance(found, int) else 0
-                    yield Endpoint(service, _text(method, 1), request, _text(endpoint, 1), _text(endpoint, 2), major)
+                    yield Endpoint(service, _text(method, 1), request, _text(endpoint, 1), _text(endpoint, 2), major,
+                                   _names(message), _names(answer))  # fmt: skip
+
+
+def _names(message: bytes) -> tuple[str, ...]:
+    """The names of a message's own fields."""
+    return tuple(sorted(_text(each, 1) for number, each in _fields(message) if number == 2 and isinstance(each, bytes)))
 
 
 def _serialized(source: bytes) -> bytes | None:

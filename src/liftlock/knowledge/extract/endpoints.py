@@ -1,7 +1,8 @@
 """What the server answers: endpoints of descriptors that have a handler, and routes added by hand.
 
 Paths are written without a static prefix, their placeholders as `{name}`. The value says who serves it: `rpc
-MESSAGE` (declared in a proto and handled), `table` (a hand-written row of `get_endpoints()`), `flask` (`@app.route`),
+MESSAGE(TAKES) -> GIVES` (declared in a proto and handled; the fields of the request and of the answer, not of what is
+inside them), `table` (a hand-written row of `get_endpoints()`), `flask` (`@app.route`),
 `fastapi` (a router), `auth` (only with the basic-auth app). A descriptor without a handler is not served and left out.
 """
 
@@ -58,7 +59,12 @@ def _declared(program: Program) -> Iterator[_Row]:
                 continue
             major = entry.major if prefixes else 2
             for prefix in (f"/api/{major}.0", f"/ajax-api/{major}.0"):
-                yield entry.verb, prefix + entry.path, f"rpc {entry.service}.{entry.request}", name
+                yield entry.verb, prefix + entry.path, _value(entry), name
+
+
+def _value(entry: descriptors.Endpoint) -> str:
+    gives = f" -> {', '.join(entry.gives)}" if entry.gives else ""
+    return f"rpc {entry.service}.{entry.request}({', '.join(entry.takes)}){gives}"
 
 
 def _services(handlers: Module) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 
@@ -10,6 +11,15 @@ class Fact(NamedTuple):
 
     value: str
     source: str
+
+
+def shortened(text: str, length: int, kept: int = 0) -> str:
+    """A text, or the first `kept` characters of a longer one with a digest (`...['3f9c1a2b']`), so that a change in the
+    part that is left out is seen. What is left is Python where nothing is kept.
+    """
+    if len(text) <= length:
+        return text
+    return f"{text[:kept]}...['{hashlib.sha256(text.encode()).hexdigest()[:8]}']"
 
 
 Section = dict[str, Fact]

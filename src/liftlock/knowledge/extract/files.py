@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import NamedTuple
 
+from liftlock.knowledge.extract.facts import shortened
 from liftlock.knowledge.extract.source import Import, imports, parse, statements
 from liftlock.knowledge.extract.variables import NAME
 
@@ -178,12 +179,11 @@ def _bare(argument: ast.arg) -> ast.arg:
 
 
 def _cut(node: ast.expr) -> ast.expr:
-    return node if len(ast.unparse(node)) <= _LONG else ast.Constant(value=...)
+    return ast.parse(_short(node), mode="eval").body
 
 
 def _short(node: ast.expr) -> str:
-    text = ast.unparse(node)
-    return text if len(text) <= _LONG else "..."
+    return shortened(ast.unparse(node), _LONG)
 
 
 def _marks(decorators: list[ast.expr]) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 
-from liftlock.knowledge.extract.facts import Fact, Section
+from liftlock.knowledge.extract.facts import Fact, Section, shortened
 from liftlock.knowledge.extract.source import Program
 
+_LONG = 80
 DECLARED = "mlflow.environment_variables"
 NAME = re.compile(r"_?MLFLOW_[A-Z][A-Z0-9_]*[A-Z0-9]")
 
@@ -29,5 +30,5 @@ def declared(program: Program) -> Section:
             given += [ast.unparse(entry.value) for entry in call.keywords]
             if call.func.id.startswith("_Boolean"):
                 given.insert(0, "bool")
-            found[name] = Fact(" = ".join(text[:80] for text in given), module.file)
+            found[name] = Fact(" = ".join(shortened(text, _LONG, _LONG) for text in given), module.file)
     return found
