@@ -25,6 +25,8 @@ from bench.many_traces import fill_traces
 from bench.standard import Bench, fill
 from liftlock.app import gate as gates
 from liftlock.app import upgrade
+from liftlock.app.lives import Run
+from liftlock.app.lives.online import sides
 from liftlock.app.planning import make_plan
 from liftlock.demo.load import Load, judge, writing
 from liftlock.demo.postgres import PostgresServer
@@ -181,7 +183,7 @@ def _again(made: upgrades.Deployment, load: Load) -> list[Held]:
     workspace = made.workspace
     state = upgrade.last_upgrade(workspace)
     assert state is not None
-    both: Sides = upgrade.sides_of(workspace, state)
+    both: Sides = sides(Run(workspace, state))
     context = Context(state.id, {step.name: step.outcome for step in state.steps})
     old = both.old.runtime.start(both.old.spec(both.old.old_python, both.source))
     python = Path(str(context.outcome("build-environments")["new_python"]))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from liftlock.app import upgrade
+from liftlock.app.lives import Wishes
 from liftlock.app.planning import make_plan
 from liftlock.app.rehearse import rehearse
 from liftlock.model.deployment import Role
@@ -31,7 +32,7 @@ def test_there_and_back_on_one_database(version: str, target: str | None, tmp_pa
         oracle = migrated_by_hand(copied(told.tracking.uri, Role.TRACKING, told.server), Role.TRACKING, target)
         rehearse(told.workspace, target)
         plan = make_plan(told.workspace, target, Strategy.ROLLING)
-        done = upgrade.upgrade(told.workspace, plan, stay=1.0)
+        done = upgrade.upgrade(told.workspace, plan, wishes=Wishes(stay=1.0))
         assert done.results["migrate-tracking"]["hold"] < 8
         assert [stage["failed"] for stage in done.results["shift-reads"]["stages"]] == [0, 0, 0, 0]
         told.load.await_writes(20)

@@ -13,7 +13,8 @@ import msgspec
 from liftlock import __version__, clock, files
 from liftlock.app.evidence_facts import QUESTIONS, Facts, ask, client_of, conceal, redacted_text
 from liftlock.app.evidence_images import images
-from liftlock.app.upgrade import CONFIG, PLAN, write_hold
+from liftlock.app.lives.interface import CONFIG, PLAN
+from liftlock.app.upgrade import write_hold
 from liftlock.app.workspace import Workspace
 from liftlock.engine.lock import operator
 from liftlock.errors import LiftlockError, Refused, UsageError

@@ -72,6 +72,8 @@ def status(workspace: Workspace) -> Status:
     window = [state for state in runs if state.kind is RunKind.UPGRADE and state.outcome is not RunOutcome.PUT_BACK]
     server = workspace.server()
     opened = next((state for state in reversed(runs) if state.outcome is RunOutcome.OPEN), None)
+    # Runs with two servers at once tell how far they are.
+    told = opened if opened is not None and {"online", "rolling"} & opened.payload.keys() else None
     owner = workspace.holder()
     return Status(
         name=config.name,
@@ -85,8 +87,8 @@ def status(workspace: Workspace) -> Status:
         last_backup=last.id if last else None,
         last_backup_verified=last is not None and last.verified_at is not None,
         backups=len(sets),
-        processes=_processes(workspace, server, owner, side_by_side=opened is not None and "online" in opened.payload),
-        stand=Control(workspace.run_directory(opened)).stand() if opened and "online" in opened.payload else None,
+        processes=_processes(workspace, server, owner, side_by_side=told is not None),
+        stand=Control(workspace.run_directory(told)).stand() if told is not None else None,
     )
 
 

@@ -5,31 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from liftlock.app import assemble, online, online_steps, rehearse, rolling
+from liftlock.app import rehearse
 from liftlock.app.environments import enter
+from liftlock.app.lives import LIVES, Life, Run, Wishes, plan_of
+from liftlock.app.lives.interface import CONFIG, PLAN
 from liftlock.app.notify import announced
 from liftlock.app.planning import build_target, require_unchanged
-from liftlock.app.since import WritesSince, captured_since, nothing_lost, writes_since
-from liftlock.app.sites import live_site
+from liftlock.app.since import WritesSince
 from liftlock.app.watch_baseline import Baselines
 from liftlock.app.workspace import Workspace
 from liftlock.backup import catalog
-from liftlock.describe import config as configuration
-from liftlock.describe.config import Config
 from liftlock.engine.executor import Executor
 from liftlock.engine.interface import Payload, Step
-from liftlock.errors import NeedsPerson, PutBack, Refused, UsageError
-from liftlock.model.codec import Value, from_builtins, from_json, to_builtins, to_json
+from liftlock.errors import NeedsPerson, PutBack, Refused
+from liftlock.model.codec import Value, to_builtins, to_json
 from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
-from liftlock.model.plan import Plan, Strategy
+from liftlock.model.plan import Plan
 from liftlock.model.progress import Observer, silent
-from liftlock.online.control import Moment, When
 from liftlock.releases.tools import ReleaseTools
-from liftlock.runtimes.interface import Handle
-from liftlock.steps.sides import Sides
 
-CONFIG = "liftlock.toml"
-PLAN = "plan.json"
 # What is left of an upgrade once its migrated databases were compared, but for the verification of the server.
 _LAST = ("start-new", "record")
 
@@ -49,16 +43,10 @@ def upgrade(
     workspace: Workspace,
     plan: Plan,
     *,
-    when: When | None = None,
-    load: float = 1.0,
-    stay: float = 5.0,
+    wishes: Wishes | None = None,
     observer: Observer = silent,
 ) -> Summary:
-    """Run exactly this plan. Raises Refused, PutBack or NeedsPerson; see `Executor.forward`.
-
-    `when` is the moment of an online upgrade's cut-over, `load` the share of time it may spend copying; `stay` is for
-    how many seconds a rolling one stays at each share of the reads.
-    """
+    """Run exactly this plan. Raises Refused, PutBack or NeedsPerson; see `Executor.forward`."""
     with workspace.lock(f"upgrade to MLflow {plan.jump.target}") as owner:
         workspace.journal.verify()
         workspace.require_no_run()
@@ -80,7 +68,7 @@ def upgrade(
                 "strategy": plan.strategy.value,
                 "server": to_builtins(server),
                 "phase": enter(workspace, plan.jump.target, observer),
-                **_chosen(workspace, plan, when, load, stay),
+                **LIVES[plan.strategy].chosen(workspace, plan, wishes or Wishes()),
             },
             {CONFIG: workspace.config.path.read_text("utf-8"), PLAN: to_json(plan)},
         )
@@ -117,7 +105,7 @@ def abort(workspace: Workspace, *, observer: Observer = silent) -> Summary:
 def require_closed_window(workspace: Workspace) -> None:
     """Raise Refused while an upgrade can still be rolled back that left something in a database for that."""
     state = last_upgrade(workspace)
-    if state is not None and ("online" in state.payload or "rolling" in state.payload):
+    if state is not None and _life(workspace, state).window:
         raise Refused(
             f"the way back of {state.id} is still open",
             hint="End it with `liftlock finalize`, or go back with `liftlock rollback`.",
@@ -137,11 +125,7 @@ def preview_rollback(workspace: Workspace) -> tuple[RunState, WritesSince]:
     """The upgrade a rollback would take back, and what was written since. Raises Refused when there is none."""
     workspace.journal.verify()
     state = _to_roll_back(workspace)
-    if "online" in state.payload:
-        return state, captured_since(sides_of(workspace, state), state)
-    if "rolling" in state.payload:
-        return state, nothing_lost(state)
-    return state, writes_since(workspace, state)
+    return state, _life(workspace, state).since(Run(workspace, state))
 
 
 @announced
@@ -183,12 +167,9 @@ def finalize(workspace: Workspace) -> tuple[str, ...]:
         state = last_upgrade(workspace)
         if state is None:
             raise Refused("there is no upgrade to finalize", hint="See `liftlock status`.")
-        target = _plan_of(workspace, state).jump.target
-        plan = _plan_of(workspace, state)
-        if plan.strategy is Strategy.ONLINE:
-            online_steps.finalize(sides_of(workspace, state), state, directory=workspace.config.backup_directory)
-        else:
-            rolling.finalize(workspace)
+        run = Run(workspace, state)
+        target = run.plan.jump.target
+        LIVES[run.plan.strategy].finalize(run)
         digest = _result(state, "build-environments").get("new_lock_digest")
         for environment in workspace.environments.cached():
             if environment.release == target and environment.lock_digest == digest:
@@ -206,56 +187,13 @@ def finalize(workspace: Workspace) -> tuple[str, ...]:
 
 def steps_of(workspace: Workspace, state: RunState, *, observer: Observer = silent) -> tuple[Step, ...]:
     """The steps of a journalled upgrade or rollback, built anew from what the journal says of it."""
-    original = workspace.run_text(state, CONFIG)
-    config = configuration.loads(original, workspace.config.path)
-    began = Workspace(config)
-    handle = from_builtins(state.payload["server"], Handle) if state.payload.get("server") else None
+    run = Run(workspace, state)
     if state.kind is RunKind.UPGRADE:
-        plan = _plan_of(workspace, state)
-        heads = ReleaseTools(build_target(began, plan.jump.target, observer=observer)).heads()
-        if plan.strategy is Strategy.ONLINE:
-            both = sides_of(workspace, state)
-            return online_steps.upgrade_steps(
-                both, began, plan, heads, _settings(state), workspace.run_directory(state), original
-            )
-        if plan.strategy is Strategy.ROLLING:
-            settings, directory = _rolling(state), workspace.run_directory(state)
-            return rolling.upgrade_steps(began, plan, heads, settings, directory, handle, original)
-        return assemble.upgrade_steps(live_site(began, plan.jump, handle), plan, heads, config, original)
-    upgrade_state = workspace.journal.run(str(state.payload["upgrade"]))
-    plan = _plan_of(workspace, upgrade_state)
-    before = workspace.run_text(upgrade_state, CONFIG)
-    old = configuration.loads(before, workspace.config.path)
-    if plan.strategy is Strategy.ONLINE:
-        return online_steps.rollback_steps(
-            sides_of(workspace, upgrade_state, running=config),
-            Workspace(old),
-            _settings(upgrade_state),
-            old_python=old_interpreter(workspace, upgrade_state, old.python),
-            current=original,
-            original=before,
-        )
-    if plan.strategy is Strategy.ROLLING:
-        return rolling.rollback_steps(
-            Workspace(old),
-            plan.jump,
-            _rolling(upgrade_state),
-            workspace.run_directory(state),
-            old_python=old_interpreter(workspace, upgrade_state, old.python),
-            running=config,
-            current=original,
-            earlier={step.name: step.outcome for step in upgrade_state.steps},
-        )
-    site = live_site(Workspace(old), plan.jump, handle)
-    return assemble.rollback_steps(
-        site,
-        upgrade=upgrade_state,
-        old_python=old_interpreter(workspace, upgrade_state, old.python),
-        running=config,
-        current=original,
-        original=before,
-        in_place=plan.strategy is Strategy.IN_PLACE,
-    )
+        environment = build_target(run.began, run.plan.jump.target, observer=observer)
+        return LIVES[run.plan.strategy].there(run, ReleaseTools(environment).heads())
+    upgraded = Run(workspace, workspace.journal.run(str(state.payload["upgrade"])))
+    old_python = old_interpreter(workspace, upgraded.state, upgraded.began.config.python)
+    return LIVES[upgraded.plan.strategy].back(upgraded, run, old_python=old_python)
 
 
 def old_interpreter(workspace: Workspace, state: RunState, python: Path) -> Path:
@@ -280,8 +218,9 @@ def _go_on(workspace: Workspace, executor: Executor, state: RunState, observer: 
     try:
         results = executor.forward(state.id, steps)
     except PutBack as error:
-        if "rolling" in state.payload and rolling.stays_migrated(workspace, _rolling(state)):
-            raise PutBack(f"{error.message}, {rolling.STAYS}", hint=error.hint) from error
+        stays = _life(workspace, state).stays(Run(workspace, state)) if state.kind is RunKind.UPGRADE else ""
+        if stays:
+            raise PutBack(f"{error.message}, {stays}", hint=error.hint) from error
         raise
     if state.kind is RunKind.ROLLBACK:
         executor.end(str(state.payload["upgrade"]), RunOutcome.ROLLED_BACK)
@@ -307,8 +246,8 @@ def _to_roll_back(workspace: Workspace) -> RunState:
         if found is None:
             raise Refused("there is no upgrade to roll back", hint="See `liftlock status`.")
         return found
-    opening = "cut-over" if "online" in open_run.payload or "rolling" in open_run.payload else "start-new"
-    opened = open_run.kind is RunKind.UPGRADE and bool(_result(open_run, opening))
+    half_way = open_run.kind is RunKind.UPGRADE and _life(workspace, open_run).half_way
+    opened = half_way and bool(_result(open_run, "start-new"))
     restored = any(
         step.name.startswith("migrate-") and step.last in (Kind.UNDO_INTENT, Kind.UNDONE) for step in open_run.steps
     )
@@ -318,43 +257,6 @@ def _to_roll_back(workspace: Workspace) -> RunState:
             hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",
         )
     return open_run
-
-
-def _chosen(workspace: Workspace, plan: Plan, when: When | None, load: float, stay: float) -> Payload:
-    if plan.strategy is Strategy.ROLLING and (when is None or when.moment is Moment.AUTO):
-        return {"rolling": to_builtins(rolling.Settings.choose(workspace, stay))}
-    if plan.strategy is not Strategy.ONLINE:
-        if when is not None and when.moment is not Moment.AUTO:
-            why = plan.not_offered.get(Strategy.ONLINE.value, "another strategy was asked for")
-            raise UsageError(
-                f"a moment to cut over was named, but this upgrade is {plan.strategy.value}",
-                hint=f"Why not online: {why}",
-            )
-        return {}
-    return {"online": to_builtins(online.Settings.choose(workspace.config, when or When(), load))}
-
-
-def _rolling(state: RunState) -> rolling.Settings:
-    return from_builtins(state.payload["rolling"], rolling.Settings)
-
-
-def _settings(state: RunState) -> online.Settings:
-    return from_builtins(state.payload["online"], online.Settings)
-
-
-def sides_of(workspace: Workspace, state: RunState, *, running: Config | None = None) -> Sides:
-    """Both sides of an online upgrade, from what it began with. `running` is liftlock.toml as it was after it."""
-    began = Workspace(configuration.loads(workspace.run_text(state, CONFIG), workspace.config.path))
-    handle = from_builtins(state.payload["server"], Handle) if state.payload.get("server") else None
-    return online.sides(
-        began,
-        _plan_of(workspace, state).jump,
-        _settings(state),
-        workspace.run_directory(state),
-        handle,
-        running=running,
-        earlier={step.name: step.outcome for step in state.steps},
-    )
 
 
 def _open_run(workspace: Workspace) -> RunState:
@@ -387,8 +289,8 @@ def write_hold(workspace: Workspace, state: RunState) -> float | None:
     return round((ended - began).total_seconds(), 2) if began and ended else None
 
 
-def _plan_of(workspace: Workspace, state: RunState) -> Plan:
-    return from_json(workspace.run_text(state, PLAN), Plan)
+def _life(workspace: Workspace, state: RunState) -> Life:
+    return LIVES[plan_of(workspace, state).strategy]
 
 
 def _result(state: RunState, step: str) -> Payload:

@@ -45,6 +45,7 @@ def command(
       liftlock upgrade --to 3.17.2 --strategy online --cut-over manual
       liftlock upgrade --to 3.17.2 --strategy rolling --stay 600
     """
+    from liftlock.app.lives import Wishes
     from liftlock.app.planning import load_plan, make_plan
     from liftlock.app.upgrade import upgrade
     from liftlock.model.plan import Strategy
@@ -61,7 +62,7 @@ def command(
         say(text.plan(chosen))
     confirm(f"Upgrade {chosen.deployment_name} to MLflow {chosen.jump.target} now?", yes=yes)
     with progress(quiet=as_json) as observer:
-        done = upgrade(workspace, chosen, when=when, load=load, stay=stay, observer=observer)
+        done = upgrade(workspace, chosen, wishes=Wishes(when=when, load=load, stay=stay), observer=observer)
     if as_json:
         emit(done)
         return 0

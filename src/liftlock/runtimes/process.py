@@ -207,12 +207,13 @@ class ProcessRuntime:
         self._children = [child for child in self._children if child.poll() is None]
 
     def _require_free_port(self, host: str, port: int) -> None:
-        deadline = clock.monotonic() + _DYING
+        deadline, held = clock.monotonic() + _DYING, False
         try:
             while not process_tree.port_is_free(host, port):
                 # A killed server shows no sockets any more while the kernel still closes them, so what nobody is
-                # seen to hold may be free in a moment.
-                if process_tree.listeners(port) or clock.monotonic() > deadline:
+                # seen to hold may be free in a moment; what somebody holds will not be.
+                held = bool(process_tree.listeners(port))
+                if held or clock.monotonic() > deadline:
                     break
                 clock.sleep(_POLL)
             else:
@@ -220,7 +221,7 @@ class ProcessRuntime:
         except OSError as error:
             raise ServerError(f"a server cannot listen on {host}:{port}: {error.strerror or error}") from error
         raise ServerError(
-            f"port {port} is taken by {_holders(port)}", hint="Stop it or choose another port.", retryable=True
+            f"port {port} is taken by {_holders(port)}", hint="Stop it or choose another port.", retryable=not held
         )
 
     def _write(self, record: Record) -> None:
