@@ -27,7 +27,19 @@ from liftlock.stores.sqlite_capture import KeyLog
 from liftlock.stores.sqlite_live import SqliteLive
 from liftlock.stores.sqlite_view import SqliteTarget, Token
 from tests.support.harness import make_harness
-from tests.support.live import Refused, Writer, logged, move_there_and_back, ours, prepare, scribble, write
+from tests.support.live import (
+    Refused,
+    Writer,
+    equal,
+    logged,
+    move_there_and_back,
+    ours,
+    prepare,
+    scribble,
+    straight,
+    write,
+    writer,
+)
 
 # Statements that only SQLite has, among the shared ones: rows that are evicted without a DELETE trigger.
 _REPLACING = (
@@ -103,6 +115,24 @@ def test_moved_there_and_back_by_dirty_copy(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sqlite_copy, "copy_in_steps", lambda *_, **__: None)
     for seed in range(2):
         _moved(tmp_path / str(seed), SqliteLive, seed)
+
+
+def test_rows_as_sets_for_a_sink_that_is_locked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_live, "BUSY_SECONDS", 0.1)
+    blue = SqliteLive(store)
+    blue.capture()
+    target = store.scratch("green")
+    blue.copy_to(target)
+    write(store, "DELETE FROM tags")
+    with writer(target) as client:
+        client.execute("DELETE FROM params")
+        with pytest.raises(StoreError) as caught:
+            blue.transfer(SqliteLive(target), straight(blue), view=1, seconds=1)
+        assert caught.value.retryable
+        client.rollback()
+    assert logged(blue) == {"tags": 6}
+    assert blue.transfer(SqliteLive(target), straight(blue), view=1, seconds=1).keys == 6
+    assert equal(store, target) == ()
 
 
 # --- seeded bugs ---------------------------------------------------------------------------------------------
