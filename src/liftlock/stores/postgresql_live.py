@@ -91,13 +91,13 @@ class PostgresqlLive:
             with side_effect("consume log"), transaction(connection):
                 # Entries are found by their place, never by reading the log.
                 connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-                for oid, (places, ids) in token.items():
+                for oid, (places, makers) in token.items():
                     connection.execute(
                         sql.SQL(
-                            "DELETE FROM {} AS l USING unnest(%s::tid[], %s::bigint[]) AS u(place, id)"
-                            " WHERE l.ctid = u.place AND l.id = u.id"
+                            "DELETE FROM {} AS l USING unnest(%s::tid[], %s::xid[]) AS u(place, maker)"
+                            " WHERE l.ctid = u.place AND l.xmin = u.maker"
                         ).format(_log(oid)),
-                        (array(places), array(ids)),
+                        (array(places), array(makers)),
                         prepare=False,
                     )
             for oid, (places, _) in token.items():
