@@ -4,7 +4,7 @@ Each table has a log of ours with its key's own columns, and four triggers: thos
 statement at once, that of UPDATE one after the other (also those a foreign key's cascade changed), TRUNCATE logs that
 everything may have changed. An UPDATE logs the keys before and after. Keys may repeat: what is applied is the current
 state. (An UPDATE of MLflow's changes one row, which costs a row's trigger half of what it costs a statement's, with its
-two sets of rows; its INSERTs have many. A log entry is named by its place and its transaction: a number would cost more.)
+two sets of rows; its INSERTs have many. A log entry is named by its place and its transaction: a number costs more.)
 
 The triggers are ordinary ones, which act for every session but those in replica role. So what we apply ourselves is
 not logged again (no echo), and nobody without the right to that role can write unseen; a subscription would, which is

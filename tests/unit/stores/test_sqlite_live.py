@@ -117,6 +117,26 @@ def test_moved_there_and_back_by_dirty_copy(tmp_path: Path, monkeypatch: pytest.
         _moved(tmp_path / str(seed), SqliteLive, seed)
 
 
+def test_a_key_that_is_changed_under_another_name_is_logged(store: Store) -> None:
+    """A trigger `UPDATE OF id` does not fire for an update of the rowid, which is the same."""
+    blue = SqliteLive(store)
+    blue.capture()
+    for change, table, keys in (
+        ("UPDATE toys SET rowid = 91 WHERE id = 1", "toys", {(1,), (91,)}),
+        ("UPDATE toys SET _ROWID_ = 92, n = NULL WHERE id = 2", "toys", {(2,), (92,)}),
+        ("UPDATE toys SET ID = 93 WHERE id = 3", "toys", {(3,), (93,)}),
+        ("UPDATE params SET KEY = 'p1b' WHERE key = 'p1' AND run_uuid LIKE '%1'", "params",
+         {("p1", f"{1:032x}"), ("p1b", f"{1:032x}")}),
+        ("UPDATE params SET (value, key) = ('v', 'p1c') WHERE key = 'p1b'", "params",
+         {("p1b", f"{1:032x}"), ("p1c", f"{1:032x}")}),
+        ("UPDATE params SET value = 'w' WHERE key = 'p1c'", "params", {("p1c", f"{1:032x}")}),
+    ):  # fmt: skip
+        write(store, change)
+        with blue.changes() as view:
+            assert {name: set(found) for name, found in view.changed.items()} == {table: keys}, change
+        blue.consume(view.token)
+
+
 def test_rows_as_sets_for_a_sink_that_is_locked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_live, "BUSY_SECONDS", 0.1)
     blue = SqliteLive(store)
