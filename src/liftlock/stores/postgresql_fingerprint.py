@@ -59,8 +59,7 @@ def fingerprint(
     transaction's view and show the values of now. Raises StoreError when a table, column or sequence is missing.
     """
     started = clock.monotonic()
-    if parallel:
-        connection.execute(_PARALLEL)
+    connection.execute(_PARALLEL if parallel else "SET LOCAL max_parallel_workers_per_gather = 0")
     found = tables(connection)
     chosen = _choose(found, columns)
     total = sum(max(table.estimate, 0) for table, _ in chosen)
