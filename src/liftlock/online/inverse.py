@@ -95,7 +95,7 @@ class Reverse:
         """Nothing: no row goes through migrations on the way back."""
 
     def straight(self) -> tuple[Straight, ...]:
-        """None: any row may have to be parked."""
+        """None: any row may have to be parked, and with it what hangs on it."""
         return ()
 
     def read(self, view: View, *, everything: bool = False) -> Back:

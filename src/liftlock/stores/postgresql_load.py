@@ -91,12 +91,12 @@ def _load(
         tools.read([*words, f"--use-list={every}", "--section=pre-data", directory], env)
     cut = _match(large, tables(connection))
     _load_rows(uri, programs, directory, cut, words, env, jobs)
-    with beside(uri):
-        builds = indexes.read(programs, directory, _as_dumped(connection, cut.values()))
-        if builds:
+    builds = indexes.read(programs, directory, _as_dumped(connection, cut.values()))
+    if builds:
+        with beside(uri):
             indexes.build(uri, builds, _SETTINGS, jobs=jobs, beside=partial(prove, parallel=False))
-        with tools.entries(programs, directory, without={build.entry for build in builds}) as rest:
-            tools.read([*words, "--section=post-data", f"--use-list={rest}", directory], env)
+    with beside(uri), tools.entries(programs, directory, without={build.entry for build in builds}) as rest:
+        tools.read([*words, "--section=post-data", f"--use-list={rest}", directory], env)
         if not builds:
             prove()
 
