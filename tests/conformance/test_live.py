@@ -673,7 +673,7 @@ import os, sys, traceback
 from liftlock.model.deployment import Role
 from liftlock.model.uri import StoreUri
 from liftlock.stores.opening import live, open_store
-from tests.support.live import apply, converge, taken
+from tests.support.live import apply, converge, straight, taken
 
 def upgrade(uri):
     blue = live(open_store(StoreUri.parse(uri), Role.TRACKING))
@@ -682,6 +682,7 @@ def upgrade(uri):
     blue.capture()
     blue.copy_to(target)
     green = live(target)
+    assert not blue.transfer(green, [each for each in straight(blue) if each.table != "tags"], view=1, seconds=1).wrong
     converge(blue, green, limit=4)
     with blue.fence("moved", seconds=60, patience=20) as view:
         apply(green, taken(blue, view))

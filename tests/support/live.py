@@ -14,7 +14,7 @@ import psycopg
 from liftlock.errors import StoreError
 from liftlock.model.uri import Engine
 from liftlock.stores.interface import Store
-from liftlock.stores.live import Key, Live, Row, Target, View
+from liftlock.stores.live import Key, Live, Row, Straight, Target, View
 from liftlock.stores.postgresql_connect import bind
 from tests.support.harness import StoreHarness
 
@@ -195,6 +195,16 @@ def converge(blue: Live, green: Live, limit: int | None = None) -> None:
     while before := blue.backlog():
         follow(blue, green, limit)
         assert blue.backlog() < before, "an epoch consumed nothing, and nobody writes"
+
+
+def straight(found: Live) -> list[Straight]:
+    """Every table as it is."""
+    return [
+        Straight(
+            source=name, table=name, key=shape.key, columns={column: column for column in shape.columns}, constants={}
+        )
+        for name, shape in found.shapes().items()
+    ]
 
 
 Delta = dict[str, tuple[Sequence[Key], list[Row], bool]]

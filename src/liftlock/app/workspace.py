@@ -85,8 +85,10 @@ class Workspace:
 
     def server(self) -> Handle | None:
         """The running server: the one liftlock started, else whatever MLflow server serves the configured port."""
+        from liftlock.runtimes import process_tree
+
         found = self.runtime.find()
-        if found is not None:
+        if found is not None or process_tree.mentioning("mlflow") == []:
             return found
         from liftlock.describe.process import find_on_port
 

@@ -11,15 +11,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
-
-import pyrage
+from typing import TYPE_CHECKING, BinaryIO
 
 from liftlock.backup.layout import ENCRYPTED, IDENTITY
 from liftlock.errors import BackupError, UsageError
 from liftlock.files import PRIVATE_DIR, write_atomic
+from liftlock.lazy import Lazy
 from liftlock.model.secret import Secret
 from liftlock.model.snapshot import BackupSet, FileEntry
+
+if TYPE_CHECKING:
+    import pyrage
+else:
+    pyrage = Lazy("pyrage")
 
 
 @dataclass(frozen=True)

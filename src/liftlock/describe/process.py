@@ -7,18 +7,23 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from liftlock.describe import auth, options
 from liftlock.describe.environment import Installed, installed, relevant
 from liftlock.errors import Refused, ServerError
+from liftlock.lazy import Lazy
 from liftlock.model.deployment import ArtifactFacts, Role
 from liftlock.model.release import Release
 from liftlock.model.secret import Secret, remember
 from liftlock.model.uri import StoreUri
 from liftlock.runtimes import process_health, process_tree
 from liftlock.runtimes.interface import Handle
+
+if TYPE_CHECKING:
+    import psutil
+else:
+    psutil = Lazy("psutil")
 
 _COMMANDS = ("server", "ui")
 
@@ -57,7 +62,9 @@ class Observed:
 
 def find_servers() -> tuple[int, ...]:
     """PIDs of the `mlflow server` processes this user can see, workers left out."""
-    found = {process.pid: process for process in psutil.process_iter() if server_words(_cmdline(process)) is not None}
+    pids = process_tree.mentioning("mlflow")
+    seen = psutil.process_iter() if pids is None else filter(None, map(_process, pids))
+    found = {process.pid: process for process in seen if server_words(_cmdline(process)) is not None}
     return tuple(sorted(pid for pid, process in found.items() if _parent(process) not in found))
 
 
@@ -275,6 +282,13 @@ def _number(text: str | None, what: str) -> int | None:
     if not text.isdigit():
         raise ServerError(f"the server's {what} is {text!r}, not a number")
     return int(text)
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.Error:
+        return None
 
 
 def _cmdline(process: psutil.Process) -> list[str]:

@@ -19,6 +19,8 @@ _VIEW_SECONDS = {Engine.SQLITE: 0.03, Engine.POSTGRESQL: 0.5}
 # (two commits), so with fewer entries following would only become slower.
 _FIRST, _LEAST, _LARGEST = 500, 500, 50_000
 FEW = 200
+MANY = 5_000
+"""Log entries from which on rows go over as sets."""
 _QUIET_SECONDS = 2.0
 _IDLE = 0.1
 _STALLED_ROUNDS = 50
@@ -40,8 +42,7 @@ class Pace:
 
     def learn(self, flow: Flow, viewed: float) -> None:
         """Towards views of half the allowed length."""
-        allowed = _VIEW_SECONDS.get(flow.source.store.uri.engine, 0.03)
-        factor = min(2.0, max(0.25, allowed / 2 / max(viewed, 1e-6)))
+        factor = min(2.0, max(0.25, _allowed(flow) / 2 / max(viewed, 1e-6)))
         self.limits[flow.role.value] = min(_LARGEST, max(_LEAST, int(self.limit(flow) * factor)))
 
     def rest(self, worked: float) -> None:
@@ -50,10 +51,18 @@ class Pace:
             clock.sleep(min(5.0, worked * (1.0 / self.load - 1.0)))
 
 
+def _allowed(flow: Flow) -> float:
+    return _VIEW_SECONDS.get(flow.source.store.uri.engine, 0.03)
+
+
 def round_trip(flows: Sequence[Flow], pace: Pace) -> tuple[int, int]:
     """One epoch of each flow: keys brought over, log entries left."""
     brought = 0
     for flow in flows:
+        if flow.source.backlog() >= MANY:
+            swept = flow.sweep(view=_allowed(flow))
+            pace.rest(swept.seconds)
+            brought += swept.keys
         epoch = flow.epoch(pace.limit(flow))
         if epoch.keys:
             pace.learn(flow, epoch.viewed)

@@ -7,13 +7,14 @@ the epoch, which does no harm, because current states are applied and not operat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from liftlock import clock
 from liftlock.errors import StoreError
 from liftlock.model.deployment import Role
-from liftlock.stores.live import Live, Target, View
+from liftlock.stores.live import Live, Moved, Straight, Target, View
 
 
 class Rules(Protocol):
@@ -21,6 +22,10 @@ class Rules(Protocol):
 
     def prepare(self) -> None:
         """Do ahead what can be done ahead of a hold. Idempotent."""
+        ...
+
+    def straight(self) -> Sequence[Straight]:
+        """The tables whose rows can go over as they are, in the engine's own hands, when there are many."""
         ...
 
     def read(self, view: View, *, everything: bool = False) -> Any:
@@ -81,6 +86,21 @@ class Flow:
             # Two rows that swapped a unique value collide when only one of them is among so many entries.
             return self._epoch(None)
 
+    def sweep(self, *, view: float, seconds: float = 2.0) -> Epoch:
+        """Bring over what lies before us in tables that need no look of ours: portions, each like an epoch, for about
+        `seconds`. Nothing is brought over (no error) where a row is refused: `epoch` sees to it. Raises StoreError.
+        """
+        began = clock.monotonic()
+        tables = self.rules.straight()
+        try:
+            moved = self.source.transfer(self.sink, tables, view=view, seconds=seconds) if tables else Moved()
+        except StoreError as error:
+            if error.retryable:
+                raise
+            moved = Moved()
+        self._require(moved.wrong)
+        return Epoch(moved.keys, moved.viewed, clock.monotonic() - began)
+
     def refresh(self) -> None:
         """Bring over everything once, where a database is translated whole."""
         with self.source.changes(None) as view:
@@ -110,12 +130,14 @@ class Flow:
         replacement = self.rules.expected(prepared.delta)
         with self.sink.applying() as target:
             self.rules.apply(replacement, target)
-            wrong = self.rules.differences(replacement, target)
-            if wrong:
-                more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-                raise Mismatch(
-                    f"the {self.role.value} database does not hold what was written to it: {wrong[0]}{more}",
-                    hint="Nothing was cut over. Please report this with the run's journal.",
-                )
+            self._require(self.rules.differences(replacement, target))
         if replacement.sequences:  # ids that the migrations gave out in a scratch database
             self.sink.advance(replacement.sequences)
+
+    def _require(self, wrong: Sequence[str]) -> None:
+        if wrong:
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            raise Mismatch(
+                f"the {self.role.value} database does not hold what was written to it: {wrong[0]}{more}",
+                hint="Nothing was cut over. Please report this with the run's journal.",
+            )

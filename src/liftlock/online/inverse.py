@@ -19,7 +19,7 @@ from liftlock.online.parking import WAITING, Entry, Parking, parents_first
 from liftlock.online.permissions import legacy_permissions
 from liftlock.online.traces import Tagged, legacy_rows, said_otherwise
 from liftlock.online.translation import RuleKind, Translation
-from liftlock.stores.live import Key, Row, Shape, Target, View
+from liftlock.stores.live import Key, Row, Shape, Straight, Target, View
 
 _ANALYTICS = "75868b020152"
 _PERMISSIONS = "e5f6a7b8c9d0"
@@ -93,6 +93,10 @@ class Reverse:
 
     def prepare(self) -> None:
         """Nothing: no row goes through migrations on the way back."""
+
+    def straight(self) -> tuple[Straight, ...]:
+        """None: any row may have to be parked, and with it what hangs on it."""
+        return ()
 
     def read(self, view: View, *, everything: bool = False) -> Back:
         """All that green's changed keys need, read in that view. `everything` is for databases translated whole."""

@@ -20,7 +20,7 @@ from liftlock.online.compare import Difference, Layout, differences
 from liftlock.online.delta import Deletion, Delta, Replacement, all_rows, changed_group
 from liftlock.online.scratch import Scratch
 from liftlock.online.translation import RuleKind, Translation
-from liftlock.stores.live import Key, Row, Shape, Target, View
+from liftlock.stores.live import Key, Row, Shape, Straight, Target, View
 
 
 class Translator(Aligned):
@@ -39,6 +39,16 @@ class Translator(Aligned):
         """Do ahead what the next `expected` would have to do first: call it before people are held. Idempotent."""
         if self._scratch is not None and self.translation.needs_scratch:
             self._scratch.prepare()
+
+    def straight(self) -> tuple[Straight, ...]:
+        """The tables whose rows need no look of ours."""
+        return tuple(
+            Straight(
+                source=name, table=rule.table, key=self._blue[name].key, columns=rule.columns, constants=rule.constants
+            )
+            for rule in self.translation.of_kind(RuleKind.PROJECTED)
+            if (name := rule.source) is not None and self._projections[name].exact
+        )  # fmt: skip
 
     # -- from blue --
 

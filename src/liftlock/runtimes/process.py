@@ -13,18 +13,23 @@ import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from liftlock import clock, proc
 from liftlock.effects import side_effect
 from liftlock.errors import ServerError
 from liftlock.files import PRIVATE_FILE, private_directory, write_atomic
+from liftlock.lazy import Lazy
 from liftlock.model.codec import Value, from_json, to_json
 from liftlock.runtimes import process_health, process_log, process_tree
 from liftlock.runtimes.interface import Handle, ServerSpec
 
-_Members = Callable[[], dict[int, psutil.Process]]
+if TYPE_CHECKING:
+    import psutil
+
+    _Members = Callable[[], dict[int, psutil.Process]]
+else:
+    psutil = Lazy("psutil")
 
 RECORD = "server.json"
 _POLL = 0.2
@@ -110,7 +115,7 @@ class ProcessRuntime:
         record = self._read()
         if record is None:
             return None
-        if record.handle is not None and process_tree.process_of(record.handle) is not None:
+        if record.handle is not None and process_tree.lives_still(record.handle):
             return record.handle
         survivors = _processes(record)
         if not survivors:

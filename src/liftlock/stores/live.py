@@ -44,6 +44,31 @@ class Shape(Value, frozen=True):
     references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]
 
 
+class Straight(Value, frozen=True):
+    """A table whose rows go over as they are: columns may be called otherwise, new ones hold constants.
+
+    `columns` maps the sink's columns to the source's, `constants` the sink's other ones to their values, as in a Row.
+    `key` is the source's primary key; with constants it is the sink's.
+    """
+
+    source: str
+    table: str
+    key: tuple[str, ...]
+    columns: dict[str, str]
+    constants: dict[str, Any]
+
+
+class Moved(Value, frozen=True):
+    """What one `Live.transfer` did: keys brought over and seconds of the longest view on the source.
+
+    `wrong` has a line for each row that the sink did not hold as it was delivered; then the last portion was not kept.
+    """
+
+    keys: int = 0
+    viewed: float = 0.0
+    wrong: tuple[str, ...] = ()
+
+
 class View(Protocol):
     """One consistent state of a database that others write to. Reads are short: SQLite's readers block its writers."""
 
@@ -140,6 +165,17 @@ class Live(Protocol):
 
     def consume(self, token: Any) -> None:
         """Delete exactly these log entries."""
+        ...
+
+    def transfer(self, sink: Live, tables: Sequence[Straight], *, view: float, seconds: float) -> Moved:
+        """Bring what changed in these tables over to `sink` (of the same engine) without taking rows into Python.
+
+        For a long log: in portions, each a view of log and rows of about `view` seconds and memory of some tens of MB,
+        one transaction in the sink as `applying` makes it, in which every row is read back and compared, and only then
+        the consumption of exactly those entries. Goes on for about `seconds` or until nothing is left; entries that
+        say a whole table changed are left alone. May be killed anywhere and repeated. Raises StoreError: what was not
+        consumed comes again.
+        """
         ...
 
     def fence(self, label: str, *, seconds: float, patience: float) -> AbstractContextManager[View]:

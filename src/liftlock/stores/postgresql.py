@@ -29,7 +29,7 @@ from liftlock.stores.postgresql_connect import (
     snapshot_transaction,
     translated,
 )
-from liftlock.stores.postgresql_dump import COPY_STREAMS, PG_DUMP, copy_out, dump, inventory
+from liftlock.stores.postgresql_dump import COPY_STREAMS, PG_DUMP, Hashed, copy_out, dump, inventory
 from liftlock.stores.postgresql_fingerprint import SEQUENCES, fingerprint
 from liftlock.stores.postgresql_restore import restore
 from liftlock.stores.postgresql_tools import find_tools
@@ -142,8 +142,9 @@ class PostgresqlStore:
             if programs is None and self._method == PG_DUMP:
                 raise StoreError(f"no pg_dump of PostgreSQL {version} or newer was found")
             revision, version_table = self._revision(catalog.versions(connection, catalog.tables(connection)))
+            hashed: Hashed = {}
             if programs is not None:
-                taken = dump(connection, self.uri, programs, directory, observer)
+                taken, hashed = dump(connection, self.uri, programs, directory, observer)
             else:
                 taken = copy_out(connection, self.uri, directory, observer)
             shown = connection.execute("SHOW server_version").fetchone()
@@ -157,7 +158,7 @@ class PostgresqlStore:
             revision=revision,
             version_table=version_table,
             fingerprint=taken,
-            files=inventory(directory),
+            files=inventory(directory, hashed),
             seconds=clock.monotonic() - started,
         )
 

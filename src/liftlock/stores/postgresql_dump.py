@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +26,7 @@ from liftlock.model.snapshot import FileEntry
 from liftlock.model.uri import StoreUri
 from liftlock.stores import postgresql_schema as schema
 from liftlock.stores import postgresql_tools as tools
+from liftlock.stores.following import Following
 from liftlock.stores.postgresql_catalog import LIFTLOCK, sequences, tables
 from liftlock.stores.postgresql_connect import Connection, parameters, session, snapshot_transaction
 from liftlock.stores.postgresql_fingerprint import SEQUENCES, fingerprint, hash_sequences
@@ -36,6 +37,11 @@ COPY_STREAMS = "copy-streams"
 SCHEMA, SCHEMA_AFTER, TABLES = "schema.sql", "schema-after.sql", "tables.json"
 JOBS = max(2, min(os.cpu_count() or 2, 8))
 _CHUNK = 1 << 20
+_CONTENTS = "toc.dat"  # of a directory dump: written anew in the end
+_SPARE = (os.cpu_count() or 2) > 2  # a processor that pg_dump leaves to the fingerprint, most likely
+
+Hashed = Mapping[str, tuple[int, str]]
+"""A file's name -> bytes and SHA-256."""
 
 
 class TableFile(Value, frozen=True):
@@ -49,8 +55,8 @@ class TableFile(Value, frozen=True):
 
 def dump(
     connection: Connection, uri: StoreUri, programs: tools.Tools, directory: Path, observer: Observer
-) -> Fingerprint:
-    """Let pg_dump write the state of the connection's transaction and hash the same state meanwhile.
+) -> tuple[Fingerprint, Hashed]:
+    """Let pg_dump write the state of the connection's transaction and hash the same state, and its files, meanwhile.
 
     `connection` is in a REPEATABLE READ transaction, which must stay open until this returns.
     """
@@ -61,11 +67,16 @@ def dump(
         f"--exclude-schema={LIFTLOCK}",
         "--no-sync",  # `inventory` does, while it hashes
     ]  # fmt: skip
-    with side_effect("dump database"), tools.Running(words, tools.environment(given)) as running:
-        taken = fingerprint(connection, observer=observer)
+    with (
+        side_effect("dump database"),
+        Following(directory, without={_CONTENTS}) as following,
+        tools.Running(words, tools.environment(given)) as running,
+    ):
+        taken = fingerprint(connection, parallel=_SPARE, observer=observer)
         running.finish()
+        hashed = following.finish()
     held = _sequences_in_dump(programs, directory)
-    return _with_sequences(taken, held)
+    return _with_sequences(taken, held), hashed
 
 
 def copy_out(connection: Connection, uri: StoreUri, directory: Path, observer: Observer) -> Fingerprint:
@@ -107,12 +118,14 @@ def copy_out(connection: Connection, uri: StoreUri, directory: Path, observer: O
     return _with_sequences(taken, values)
 
 
-def inventory(directory: Path) -> tuple[FileEntry, ...]:
-    """Size and SHA-256 of every file, made private and flushed to disk."""
+def inventory(directory: Path, hashed: Hashed) -> tuple[FileEntry, ...]:
+    """Size and SHA-256 of every file, made private and flushed to disk; what is in `hashed` was flushed before."""
 
     def entry(path: Path) -> FileEntry:
         path.chmod(files.PRIVATE_FILE)
-        return FileEntry(path=str(path.relative_to(directory)), bytes=path.stat().st_size, sha256=settle(path))
+        name, size = str(path.relative_to(directory)), path.stat().st_size
+        before, digest = hashed.get(name, (-1, ""))
+        return FileEntry(path=name, bytes=size, sha256=digest if size == before else settle(path))
 
     # The largest first: it takes longest, and everything else is done beside it.
     found = sorted((path for path in directory.rglob("*") if path.is_file()), key=lambda path: -path.stat().st_size)

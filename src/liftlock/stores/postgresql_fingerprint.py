@@ -48,15 +48,18 @@ def fingerprint(
     connection: Connection,
     *,
     columns: Mapping[str, Sequence[str]] | None = None,
+    parallel: bool = True,
     observer: Observer = silent,
 ) -> Fingerprint:
     """Hash all tables, or the given columns of the given tables, inside the connection's open transaction.
+
+    `parallel` uses several processors, which is only faster where nothing else keeps them busy.
 
     Sequences are one more entry, `(sequences)`, whose columns are the sequences' names: they are no part of a
     transaction's view and show the values of now. Raises StoreError when a table, column or sequence is missing.
     """
     started = clock.monotonic()
-    connection.execute(_PARALLEL)
+    connection.execute(_PARALLEL if parallel else "SET LOCAL max_parallel_workers_per_gather = 0")
     found = tables(connection)
     chosen = _choose(found, columns)
     total = sum(max(table.estimate, 0) for table, _ in chosen)

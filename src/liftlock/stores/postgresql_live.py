@@ -5,7 +5,7 @@ Everything of ours is in the schema `liftlock` and in triggers that call functio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import psycopg
@@ -19,13 +19,14 @@ from liftlock.stores import postgresql_capture as capture
 from liftlock.stores import postgresql_catalog as catalog
 from liftlock.stores import postgresql_fence as fence
 from liftlock.stores.interface import Store
-from liftlock.stores.live import Shape
+from liftlock.stores.live import Live, Moved, Shape, Straight
 from liftlock.stores.postgresql_apply import TAKE_ROLE, PostgresqlTarget
 from liftlock.stores.postgresql_connect import Connection, session, snapshot_transaction, translated
 from liftlock.stores.postgresql_locks import locked, transaction
 from liftlock.stores.postgresql_obstacles import obstacles
 from liftlock.stores.postgresql_relations import Relations, read_relations, shapes
 from liftlock.stores.postgresql_stream import copy_database
+from liftlock.stores.postgresql_transfer import Pace, transfer
 from liftlock.stores.postgresql_view import READ_BY_KEY, PostgresqlView, Token, array, count_log, read_log
 
 _PATIENCE = 60.0  # seconds for locks where the caller names none
@@ -40,6 +41,7 @@ class PostgresqlLive:
         self._uri = store.uri
         # One connection is kept between calls: making one takes longer than most of what a hold does with it.
         self._idle: list[tuple[ExitStack, Connection]] = []
+        self._pace = Pace()
 
     def obstacles(self, *, applying: bool) -> tuple[str, ...]:
         """Rights, kinds of tables, read-only servers, poolers, subscriptions."""
@@ -89,18 +91,22 @@ class PostgresqlLive:
             with side_effect("consume log"), transaction(connection):
                 # Entries are found by their place, never by reading the log.
                 connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-                for oid, (places, ids) in token.items():
+                for oid, (places, makers) in token.items():
                     connection.execute(
                         sql.SQL(
-                            "DELETE FROM {} AS l USING unnest(%s::tid[], %s::bigint[]) AS u(place, id)"
-                            " WHERE l.ctid = u.place AND l.id = u.id"
+                            "DELETE FROM {} AS l USING unnest(%s::tid[], %s::xid[]) AS u(place, maker)"
+                            " WHERE l.ctid = u.place AND l.xmin = u.maker"
                         ).format(_log(oid)),
-                        (array(places), array(ids)),
+                        (array(places), array(makers)),
                         prepare=False,
                     )
             for oid, (places, _) in token.items():
                 if len(places) >= _WORTH_VACUUM:
                     connection.execute(sql.SQL("VACUUM (TRUNCATE off) {}").format(_log(oid)))
+
+    def transfer(self, sink: Live, tables: Sequence[Straight], *, view: float, seconds: float) -> Moved:
+        """Changed rows by sets, streamed from server to server."""
+        return transfer(self._uri, sink.store.uri, tables, self._pace, view=view, seconds=seconds)
 
     @contextmanager
     def fence(self, label: str, *, seconds: float, patience: float) -> Iterator[PostgresqlView]:

@@ -8,18 +8,21 @@ What was loaded is compared with the snapshot's fingerprint afterwards, so a mis
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 from psycopg import sql
 
 from liftlock.model.uri import StoreUri
+from liftlock.stores import postgresql_indexes as indexes
 from liftlock.stores import postgresql_tools as tools
 from liftlock.stores.postgresql_catalog import Table, tables
-from liftlock.stores.postgresql_connect import parameters, session
+from liftlock.stores.postgresql_connect import Connection, parameters, session
 from liftlock.stores.postgresql_inplace import run_archive
 
 _LARGE = 8 << 20  # bytes of rows from which cutting pays
@@ -31,6 +34,14 @@ _SETTINGS = {"synchronous_commit": "off", "maintenance_work_mem": "256MB", "max_
 _ENTRY = re.compile(r"^(?P<id>\d+); \d+ \d+ TABLE DATA (?P<what>.*)$")
 
 
+class Prove(Protocol):
+    """Compares what was loaded with what was saved; with `parallel` on several processors."""
+
+    def __call__(self, *, parallel: bool = True) -> None:
+        """Raises StoreError where they differ."""
+        ...
+
+
 def load(
     uri: StoreUri,
     programs: tools.Tools,
@@ -38,45 +49,76 @@ def load(
     *,
     jobs: int,
     beside: Callable[[StoreUri], AbstractContextManager[None]],
+    prove: Prove,
 ) -> None:
-    """Run the whole archive into the empty database that `uri` names. Raises StoreError.
+    """Run the whole archive into the empty database that `uri` names. Raises StoreError, and what `prove` raises.
 
-    `beside(uri)` is entered while indexes are built, once all rows are there.
+    Once all rows are there `prove` is called, and `beside(uri)` entered: while indexes are built, where that can be.
     """
     with session(uri) as connection:
         if _is_too_old(connection.info.server_version // 10000, programs.major):
             connection.execute("SET synchronous_commit = off")
             run_archive(connection, programs, directory)
-            return
+            with beside(uri):
+                prove()
+        else:
+            _load(connection, uri, programs, directory, jobs=jobs, beside=beside, prove=prove)
+
+
+def _load(
+    connection: Connection,
+    uri: StoreUri,
+    programs: tools.Tools,
+    directory: Path,
+    *,
+    jobs: int,
+    beside: Callable[[StoreUri], AbstractContextManager[None]],
+    prove: Prove,
+) -> None:
     given = parameters(uri)
     env = tools.environment(given, options=" ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()))
     program = programs.path("pg_restore")
     words: list[str | Path] = [
         program, "--exit-on-error", "--no-password", f"--dbname={tools.target(given, options=False)}", f"--jobs={jobs}",
     ]  # fmt: skip
-    listing = tools.read([program, "--list", directory], tools.environment({})).decode()
+    large = _large(tools.read([program, "--list", directory], tools.environment({})).decode(), directory)
     with tools.entries(programs, directory) as every:
-        words.append(f"--use-list={every}")
-        if not any((directory / f"{number}.dat").exists() for number in _large(listing, directory)):
-            tools.read([*words, directory], env)
+        if not large:
+            tools.read([*words, f"--use-list={every}", directory], env)
+            with beside(uri):
+                prove()
             return
-        tools.read([*words, "--section=pre-data", directory], env)
-        _load_rows(uri, programs, directory, listing, words[:-1], env, jobs)
+        tools.read([*words, f"--use-list={every}", "--section=pre-data", directory], env)
+    cut = _match(large, tables(connection))
+    _load_rows(uri, programs, directory, cut, words, env, jobs)
+    builds = indexes.read(programs, directory, _as_dumped(connection, cut.values()))
+    if builds:
         with beside(uri):
-            tools.read([*words, "--section=post-data", directory], env)
+            indexes.build(uri, builds, _SETTINGS, jobs=jobs, beside=partial(prove, parallel=False))
+    with beside(uri), tools.entries(programs, directory, without={build.entry for build in builds}) as rest:
+        tools.read([*words, "--section=post-data", f"--use-list={rest}", directory], env)
+        if not builds:
+            prove()
+
+
+def _as_dumped(connection: Connection, found: Collection[Table]) -> tuple[str, ...]:
+    """How these tables are written in an archive's SQL."""
+    rows = connection.execute(
+        "SELECT pg_catalog.format('%%I.%%I', s, r) FROM unnest(%s::text[], %s::text[]) AS u(s, r)",
+        ([table.schema for table in found], [table.relation for table in found]),
+    ).fetchall()
+    return tuple(row[0] for row in rows)
 
 
 def _load_rows(
     uri: StoreUri,
     programs: tools.Tools,
     directory: Path,
-    listing: str,
+    cut: Mapping[str, Table],
     words: list[str | Path],
     env: dict[str, str],
     jobs: int,
 ) -> None:
-    with session(uri) as connection:
-        cut = _match(listing, directory, tables(connection))
     with (
         tools.entries(programs, directory, without=cut) as chosen,
         tools.Running([*words, "--section=data", f"--use-list={chosen}", directory], env) as others,
@@ -98,24 +140,22 @@ def _is_too_old(server: int, program: int) -> bool:
 
 
 def _large(listing: str, directory: Path) -> dict[str, str]:
-    """Number -> `schema table owner` of each entry whose rows lie in a large uncompressed file."""
-    found = {}
+    """Number -> `schema table owner` of each entry whose rows lie in a large uncompressed file, the largest first."""
+    found: dict[str, tuple[int, str]] = {}
     for line in listing.splitlines():
         entry = _ENTRY.match(line)
         file = directory / f"{entry['id']}.dat" if entry else None
         if entry and file and file.exists() and file.stat().st_size >= _LARGE:
-            found[entry["id"]] = entry["what"]
-    return found
+            found[entry["id"]] = (file.stat().st_size, entry["what"])
+    return {number: what for number, (_, what) in sorted(found.items(), key=lambda item: -item[1][0])}
 
 
-def _match(listing: str, directory: Path, found: tuple[Table, ...]) -> dict[str, Table]:
+def _match(large: Mapping[str, str], found: tuple[Table, ...]) -> dict[str, Table]:
     """Number -> table; an entry whose name fits no table, or two, is left to pg_restore."""
     names: dict[str, list[Table]] = {}
     for table in found:
         names.setdefault(f"{table.schema} {table.relation} {table.owner}", []).append(table)
-    return {
-        number: names[what][0] for number, what in _large(listing, directory).items() if len(names.get(what, [])) == 1
-    }
+    return {number: names[what][0] for number, what in large.items() if len(names.get(what, [])) == 1}
 
 
 def _cuts(path: Path, parts: int) -> list[tuple[int, int]]:

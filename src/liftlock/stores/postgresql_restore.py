@@ -60,22 +60,26 @@ def restore(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
             hint="Use the release of liftlock that took it.",
         )
     observer(Progress(work="check files"))
-    check_files(directory, snapshot.files)
-    try:
-        with database.maintenance(uri) as server:
-            present = database.exists(server, uri.database)
-            swap = database.may_swap(server, uri.database)
-    except StoreError as error:
-        if error.retryable:
-            raise
-        present, swap = True, False  # no other database lets us in; this one answers for itself below
-    if present:
-        _refuse_strangers(uri, expected)
-    elif not swap:
-        raise StoreError(f"the login may not make the database {uri.database}", hint="Grant it CREATEDB.")
-    if swap:
-        _beside(uri, snapshot, expected, directory, model=model, present=present, observer=observer)
-    elif snapshot.method == PG_DUMP:
+    with ThreadPoolExecutor(1) as pool:
+        checking = pool.submit(check_files, directory, snapshot.files)
+        try:
+            with database.maintenance(uri) as server:
+                present = database.exists(server, uri.database)
+                swap = database.may_swap(server, uri.database)
+        except StoreError as error:
+            if error.retryable:
+                raise
+            present, swap = True, False  # no other database lets us in; this one answers for itself below
+        if present:
+            _refuse_strangers(uri, expected)
+        elif not swap:
+            raise StoreError(f"the login may not make the database {uri.database}", hint="Grant it CREATEDB.")
+        if swap:
+            check = checking.result
+            _beside(uri, snapshot, expected, directory, check, model=model, present=present, observer=observer)
+            return
+    checking.result()
+    if snapshot.method == PG_DUMP:
         observer(Progress(work="restore in place"))
         load_in_place(uri, _programs(snapshot, directory), expected, directory, compare)
     else:
@@ -83,9 +87,9 @@ def restore(uri: StoreUri, snapshot: StoreSnapshot, directory: Path, *, model: s
         copy_in_place(uri, expected, directory, compare)
 
 
-def compare(expected: Fingerprint, connection: Connection) -> None:
+def compare(expected: Fingerprint, connection: Connection, *, parallel: bool = True) -> None:
     """Raise StoreError unless the connection's open transaction sees exactly the expected data."""
-    if different := expected.differences(fingerprint(connection)):
+    if different := expected.differences(fingerprint(connection, parallel=parallel)):
         raise StoreError(
             f"the restored data is not the snapshot's: {', '.join(different[:5])}",
             hint="The database was left as it was. Keep the snapshot and report this.",
@@ -97,25 +101,23 @@ def _beside(
     snapshot: StoreSnapshot,
     expected: Fingerprint,
     directory: Path,
+    check: Callable[[], None],
     *,
     model: str,
     present: bool,
     observer: Observer,
 ) -> None:
+    """Load into a database beside; `check` is waited for when that is there, and before anything is put into it."""
     name = uri.database
     side, retired = database.beside(name, "restore"), database.beside(name, "old")
-    load: Callable[[], None]
+    restored = uri.with_database(side)
     # A scratch database replaces none and is soon dropped again, unwritten for the most part.
     beside = database.flushed_beside if present else _alone
-    if snapshot.method == PG_DUMP:
-        programs = _programs(snapshot, directory)
 
-        def load() -> None:
-            load_archive(uri.with_database(side), programs, directory, jobs=JOBS, beside=beside)
-    else:
-
-        def load() -> None:
-            _copy_in(uri.with_database(side), directory)
+    def prove(*, parallel: bool = True) -> None:
+        observer(Progress(work="compare"))
+        with session(restored) as connection, snapshot_transaction(connection):
+            compare(expected, connection, parallel=parallel)
 
     with database.maintenance(uri) as server:
         if not database.exists(server, name) and database.exists(server, retired):
@@ -128,17 +130,16 @@ def _beside(
             with side_effect("create restore database"):
                 database.create_like(server, side, name if database.exists(server, name) else model)
                 database.copy_properties(server, name, side)
+            check()
             observer(Progress(work="load"))
             with side_effect("load restore database"):
-                load()
-            observer(Progress(work="compare"))
-            restored = uri.with_database(side)
-            with (
-                beside(restored),
-                session(restored) as connection,
-                snapshot_transaction(connection),
-            ):
-                compare(expected, connection)
+                if snapshot.method == PG_DUMP:
+                    programs = _programs(snapshot, directory)
+                    load_archive(restored, programs, directory, jobs=JOBS, beside=beside, prove=prove)
+                else:
+                    _copy_in(restored, directory)
+                    with beside(restored):
+                        prove()
             with side_effect("swap databases"):
                 database.take_the_place(server, side, name, retired)
         except BaseException:

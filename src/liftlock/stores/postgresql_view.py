@@ -18,7 +18,7 @@ from liftlock.stores.postgresql_connect import Connection, translated
 from liftlock.stores.postgresql_relations import Relation, Relations
 
 Token = dict[int, tuple[list[str], list[str]]]
-"""Table's oid -> places (ctid) and ids of log entries."""
+"""Table's oid -> places (ctid) and makers (xmin) of log entries: a place that was freed and used again has another."""
 
 _BATCH = 20_000  # keys in one query
 # Keys are many and rows lie apart: the server's default would rather read a whole table of millions than its index.
@@ -184,14 +184,14 @@ def read_log(
             break
         key = [sql.SQL("{}::text").format(sql.Identifier(f"k{place}")) for place in range(len(relation.key))]
         query = sql.SQL("SELECT {} FROM {}{}").format(
-            sql.SQL(", ").join([sql.SQL("ctid::text"), sql.SQL("id::text"), *key]),
+            sql.SQL(", ").join([sql.SQL("ctid::text"), sql.SQL("xmin::text"), *key]),
             relation.log,
             sql.SQL("" if limit is None else f" LIMIT {limit}"),
         )
-        places, ids, *keys = zip(*connection.execute(query, prepare=False).fetchall(), strict=True)
-        token[relation.oid] = (list(places), list(ids))
+        places, makers, *keys = zip(*connection.execute(query, prepare=False).fetchall(), strict=True)
+        token[relation.oid] = (list(places), list(makers))
         if limit is not None:
-            limit -= len(ids)
+            limit -= len(places)
         found = frozenset(zip(*keys, strict=True))
         marks = {key for key in found if key[0] is None}
         if marks:
@@ -208,8 +208,8 @@ def count_log(connection: Connection, relations: Relations) -> dict[str, int]:
 
 def _not_empty(connection: Connection, logs: Relations) -> list[Relation]:
     """Tables with log entries; that whose first entry is the oldest comes first, so that none waits for ever."""
-    found = _of_each(connection, logs, "SELECT {}, (SELECT id FROM {} LIMIT 1)")
-    return [logs[name] for id_, name in sorted((id_, name) for name, id_ in found if id_ is not None)]
+    found = _of_each(connection, logs, "SELECT {}, (SELECT pg_catalog.age(xmin) FROM {} LIMIT 1)")
+    return [logs[name] for age, name in sorted(((-age, name) for name, age in found if age is not None))]
 
 
 def _of_each(connection: Connection, logs: Relations, query: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A SQLite file as a store."""
+"""A SQLite file as a store. What reads or writes whole databases is loaded when it is needed: `status` asks little."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,7 @@ from liftlock.model.progress import Observer, silent
 from liftlock.model.snapshot import FileEntry, StoreSnapshot
 from liftlock.model.uri import Engine, StoreUri
 from liftlock.stores import sqlite_schema as schema
-from liftlock.stores.proof import require_equal
-from liftlock.stores.sink import sha256
 from liftlock.stores.sqlite_connection import errors, quote, reading, side_files
-from liftlock.stores.sqlite_copy import copy_database
-from liftlock.stores.sqlite_dirty import remove_leftovers
-from liftlock.stores.sqlite_fingerprint import fingerprint
-from liftlock.stores.sqlite_restore import half_restored, restore_file
-from liftlock.stores.sqlite_writers import writers
 
 METHOD = "sqlite-file"
 _FILE = "database.sqlite"
@@ -109,12 +101,16 @@ class SqliteStore:
 
     def writers(self, *, ignore_pids: frozenset[int] = frozenset()) -> tuple[Writer, ...]:
         """Other processes that have the file (or its log or journal) open for writing."""
+        from liftlock.stores.sqlite_writers import writers
+
         return writers(self.path, ignore_pids=ignore_pids)
 
     def fingerprint(
         self, *, columns: Mapping[str, Sequence[str]] | None = None, observer: Observer = silent
     ) -> Fingerprint:
         """Hash all tables, or just these columns of these tables, at one moment."""
+        from liftlock.stores.sqlite_fingerprint import fingerprint
+
         with self._view() as connection:
             return fingerprint(connection, only=columns, observer=observer)
 
@@ -123,6 +119,8 @@ class SqliteStore:
 
         The copy is hashed as a file while it is written and flushed; its rows are not: `prove` does that.
         """
+        from liftlock.stores.sqlite_copy import copy_database
+
         started = clock.monotonic()
         target = directory / _FILE
         try:
@@ -151,6 +149,11 @@ class SqliteStore:
 
     def prove(self, snapshot: StoreSnapshot, *, observer: Observer = silent) -> Fingerprint:
         """Compare the restored file with the snapshot's byte for byte (SHA-256), check it and hash its rows."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from liftlock.stores.proof import require_equal
+        from liftlock.stores.sqlite_fingerprint import fingerprint
+
         (entry,) = snapshot.files
         with (
             errors(self.path),
@@ -165,6 +168,8 @@ class SqliteStore:
 
     def restore(self, snapshot: StoreSnapshot, directory: Path, *, observer: Observer = silent) -> None:
         """Replace the file by the snapshot's, all or nothing (`sqlite_restore` says in which order and why)."""
+        from liftlock.stores.sqlite_restore import restore_file
+
         if snapshot.method != METHOD:
             raise StoreError(
                 f"a {snapshot.method} snapshot cannot be restored into SQLite", hint="Name a PostgreSQL database."
@@ -195,6 +200,9 @@ class SqliteStore:
 
     def tidy(self) -> None:
         """Drop triggers and log of a killed snapshot, remove private copies and half-written restores."""
+        from liftlock.stores.sqlite_dirty import remove_leftovers
+        from liftlock.stores.sqlite_restore import half_restored
+
         _remove_dead_views(self.path.parent, self._view_prefix)
         with errors(self.path):
             half_restored(self.path).unlink(missing_ok=True)
@@ -218,6 +226,8 @@ class SqliteStore:
                 yield dict(zip(names, row, strict=True))
 
     def _remove(self) -> None:
+        from liftlock.stores.sqlite_restore import half_restored
+
         with errors(self.path):
             for file in (self.path, *side_files(self.path), half_restored(self.path)):
                 file.unlink(missing_ok=True)
@@ -233,6 +243,8 @@ class SqliteStore:
         That is the file itself where it has a write-ahead log or nobody else has it open; else a private copy, gone
         at the end. Raises a retryable StoreError where the database never stands still for as long as copying takes.
         """
+        from liftlock.stores.sqlite_copy import copy_database
+
         with reading(self.path) as connection:
             (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
             if mode == "wal" or not self.writers():
@@ -271,6 +283,8 @@ def _remove_dead_views(place: Path, prefix: str) -> None:
 
 
 def _check(path: Path, entry: FileEntry) -> None:
+    from liftlock.stores.sink import sha256
+
     if path.stat().st_size != entry.bytes or sha256(path) != entry.sha256:
         raise StoreCorrupt(
             f"{path} is not the file that was saved", hint="Check the disk; nobody may write to it meanwhile."

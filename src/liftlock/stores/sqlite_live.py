@@ -14,7 +14,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -27,15 +27,20 @@ from liftlock.stores import sqlite_fence as fence
 from liftlock.stores import sqlite_log as log
 from liftlock.stores import sqlite_schema as schema
 from liftlock.stores.interface import Store
-from liftlock.stores.live import Shape
+from liftlock.stores.live import Live, Moved, Shape, Straight
 from liftlock.stores.sqlite_connection import BUSY_SECONDS, connect, errors, open_for_reading, quote
 from liftlock.stores.sqlite_copy import copy_database
 from liftlock.stores.sqlite_shapes import shapes
+from liftlock.stores.sqlite_transfer import Arrivals, Pace, possible
 from liftlock.stores.sqlite_view import SqliteTarget, SqliteView, Token
 
 _TRY_SECONDS = 0.9
 _CACHE_KIB = 128 << 10  # what does not fit is written before the commit, and read again
 _T = TypeVar("_T")
+
+
+class _Wrong(Exception):
+    """What was written is not what is there."""
 
 
 class SqliteLive:
@@ -46,6 +51,7 @@ class SqliteLive:
         self._path: Path = store.uri.path.resolve()
         self._known: tuple[str, dict[str, Shape]] = ("", {})
         self._local = threading.local()
+        self._pace = Pace()
 
     def obstacles(self, *, applying: bool) -> tuple[str, ...]:
         """Why capture or applying cannot work here, one sentence each."""
@@ -106,6 +112,27 @@ class SqliteLive:
         if token is not None:
             self._change("forget captured writes", lambda connection: log.forget(connection, token))
 
+    def transfer(self, sink: Live, tables: Sequence[Straight], *, view: float, seconds: float) -> Moved:
+        """Changed rows by sets, through a database in memory."""
+        assert isinstance(sink, SqliteLive)
+        with sink._reading() as connection, errors(sink._path):
+            known = sink._shapes(connection)
+            arrivals = Arrivals([table for table in tables if possible(connection, table, known)])
+        with errors(self._path), closing(open_for_reading(self._path)) as connection:
+            arrivals.attach(connection)
+            arrivals.collect(connection, self._pace, view=view, seconds=seconds)
+            if (entries := arrivals.range) is None:
+                return Moved()
+            try:
+                with sink._replacing("transfer rows", arrivals) as target, errors(sink._path):
+                    keys, wrong = arrivals.replace(target.connection, known)
+                    if wrong:
+                        raise _Wrong
+            except _Wrong:
+                return Moved(viewed=arrivals.viewed, wrong=wrong)
+        self._change("forget captured writes", lambda connection: log.forget_of(connection, entries, arrivals.tables))
+        return Moved(keys=keys, viewed=arrivals.viewed)
+
     @contextmanager
     def fence(self, label: str, *, seconds: float, patience: float) -> Iterator[SqliteView]:
         """Keep everybody out, in the transaction that also reads what is left in the log."""
@@ -139,7 +166,12 @@ class SqliteLive:
     @contextmanager
     def applying(self) -> Iterator[SqliteTarget]:
         """A transaction for applying, which no trigger acts in and no foreign key is enforced in."""
-        with self._writing("apply rows", BUSY_SECONDS) as connection:
+        with self._replacing("apply rows") as target:
+            yield target
+
+    @contextmanager
+    def _replacing(self, effect: str, arrivals: Arrivals | None = None) -> Iterator[SqliteTarget]:
+        with self._writing(effect, BUSY_SECONDS, arrivals) as connection:
             with errors(self._path):
                 flagged = ("table", fence.APPLIER) in schema.ours(connection, schema.LASTING)
                 if flagged:
@@ -195,11 +227,7 @@ class SqliteLive:
             return schema.ours(connection, schema.LASTING)
 
     def _captured_view(self, connection: sqlite3.Connection, limit: int | None) -> SqliteView:
-        if not log.complete(connection):
-            raise StoreError(
-                f"{self._path} is not captured, or its schema is no longer the one that was captured",
-                hint="Somebody changed the schema, or the upgrade was aborted. Start it again.",
-            )
+        log.require(connection)
         return self._view(connection, limit)
 
     def _view(self, connection: sqlite3.Connection, limit: int | None) -> SqliteView:
@@ -238,7 +266,7 @@ class SqliteLive:
                 self._local.connection = None
 
     @contextmanager
-    def _writing(self, effect: str, patience: float) -> Iterator[sqlite3.Connection]:
+    def _writing(self, effect: str, patience: float, arrivals: Arrivals | None = None) -> Iterator[sqlite3.Connection]:
         """A connection that holds the write lock, without foreign keys; committed at the end, or rolled back."""
         with errors(self._path):
             connection = connect(self._path, mode="rw", timeout=patience)
@@ -247,6 +275,8 @@ class SqliteLive:
                 connection.execute("PRAGMA foreign_keys = OFF")
                 connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
                 connection.execute("PRAGMA temp_store = MEMORY")
+                if arrivals is not None:
+                    arrivals.attach(connection)
                 connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Collection
 
+from liftlock.errors import StoreError
 from liftlock.stores import sqlite_fence as fence
 from liftlock.stores import sqlite_schema as schema
 from liftlock.stores.live import Key, Shape
@@ -45,13 +47,24 @@ def complete(connection: sqlite3.Connection) -> bool:
     return bool(made_for == digest(connection))
 
 
+def require(connection: sqlite3.Connection) -> None:
+    """Raises StoreError where the capture is not complete."""
+    if not complete(connection):
+        raise StoreError(
+            "the database is not captured, or its schema is no longer the one that was captured",
+            hint="Somebody changed the schema, or the upgrade was aborted. Start it again.",
+        )
+
+
 def exists(connection: sqlite3.Connection) -> bool:
     """Whether there is a log."""
     return ("table", LOG) in schema.ours(connection, _CAPTURE)
 
 
 def length(connection: sqlite3.Connection) -> int:
-    """Entries not forgotten. Their numbers have no gaps, so nothing is counted, which would keep writers waiting."""
+    """Entries not forgotten, and gaps between them that `forget_of` left: nothing is counted, which would keep writers
+    waiting.
+    """
     if not exists(connection) or (token := oldest(connection, None)) is None:
         return 0
     return token[1] - token[0] + 1
@@ -66,13 +79,30 @@ def oldest(connection: sqlite3.Connection, limit: int | None) -> Token:
     return (low, high if limit is None else min(high, low + limit - 1))
 
 
+def next_of(connection: sqlite3.Connection, names: Collection[str], least: int) -> int | None:
+    """The first entry of these tables whose number is not below `least`."""
+    marks = ", ".join("?" * len(names))
+    row = connection.execute(f"SELECT min(id) FROM {LOG} WHERE id >= ? AND t IN ({marks})", (least, *names)).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def highest(connection: sqlite3.Connection) -> int:
+    """The last number that was given out."""
+    return int(connection.execute(f"SELECT max(id) FROM {LOG}").fetchone()[0])
+
+
+def tables(connection: sqlite3.Connection, token: tuple[int, int]) -> set[str]:
+    """The tables that these entries are about."""
+    logged = connection.execute(f"SELECT DISTINCT t FROM {LOG} WHERE id BETWEEN ? AND ? AND t IS NOT NULL", token)
+    return {name for (name,) in logged}
+
+
 def keys(connection: sqlite3.Connection, token: Token, known: dict[str, Shape]) -> dict[str, frozenset[Key]]:
     """Table -> the keys of these entries. A table that is not known was dropped since."""
     if token is None:
         return {}
-    logged = connection.execute(f"SELECT DISTINCT t FROM {LOG} WHERE id BETWEEN ? AND ? AND t IS NOT NULL", token)
     found = {}
-    for name in known.keys() & {name for (name,) in logged}:
+    for name in known.keys() & tables(connection, token):
         key = ", ".join(f"k{n}" for n in range(len(known[name].key)))
         sql = f"SELECT {key} FROM {LOG} WHERE id BETWEEN ? AND ? AND t = ?"
         found[name] = frozenset(connection.execute(sql, (*token, name)))
@@ -82,12 +112,26 @@ def keys(connection: sqlite3.Connection, token: Token, known: dict[str, Shape]) 
 def forget(connection: sqlite3.Connection, token: tuple[int, int]) -> None:
     """Delete exactly these entries; the highest one stays, blank, and SQLite counts on from it."""
     low, high = token
-    (last,) = connection.execute(f"SELECT max(id) FROM {LOG}").fetchone()
+    last = highest(connection)
     connection.execute(f"DELETE FROM {LOG} WHERE id <= ? AND id < ? AND (id >= ? OR t IS NULL)", (high, last, low))
     if high == last:
-        names = [row[1] for row in connection.execute(f"PRAGMA table_info({LOG})").fetchall() if row[1] != "id"]
-        blank = ", ".join(f"{quote(name)} = NULL" for name in names)
-        connection.execute(f"UPDATE {LOG} SET {blank} WHERE id = ?", (high,))
+        _blank(connection, high)
+
+
+def forget_of(connection: sqlite3.Connection, token: tuple[int, int], names: Collection[str]) -> None:
+    """As `forget`, but only the entries of these tables."""
+    low, high = token
+    last = highest(connection)
+    about = f"t IN ({', '.join('?' * len(names))})"
+    connection.execute(f"DELETE FROM {LOG} WHERE id BETWEEN ? AND ? AND id < ? AND {about}", (low, high, last, *names))
+    if high == last and connection.execute(f"SELECT {about} FROM {LOG} WHERE id = ?", (*names, high)).fetchone()[0]:
+        _blank(connection, high)
+
+
+def _blank(connection: sqlite3.Connection, entry: int) -> None:
+    names = [row[1] for row in connection.execute(f"PRAGMA table_info({LOG})").fetchall() if row[1] != "id"]
+    blank = ", ".join(f"{quote(name)} = NULL" for name in names)
+    connection.execute(f"UPDATE {LOG} SET {blank} WHERE id = ?", (entry,))
 
 
 def digest(connection: sqlite3.Connection) -> str:

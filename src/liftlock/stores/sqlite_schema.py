@@ -23,12 +23,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One ordinary table. `key` names the columns of a primary key that is unique and never NULL, else empty."""
+    """One ordinary table. `key` names the columns of a primary key that is unique and never NULL, else empty;
+    `key_is_rowid` whether it is one column that is another name of the rowid.
+    """
 
     name: str
     sql: str | None
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    key_is_rowid: bool
 
     @property
     def stored(self) -> tuple[str, ...]:
@@ -78,7 +81,7 @@ def table(connection: sqlite3.Connection, name: str) -> Table:
     # SQLite lets a primary key hold NULL unless it is the rowid, or NOT NULL is said: such a key names no row.
     is_rowid = len(key_rows) == 1 and key_rows[0][2].upper() == "INTEGER"
     usable = is_rowid or all(row[3] for row in key_rows)
-    return Table(name, sql, found, tuple(row[1] for row in key_rows) if usable else ())
+    return Table(name, sql, found, tuple(row[1] for row in key_rows) if usable else (), is_rowid)
 
 
 def unique_indexes(connection: sqlite3.Connection, table: str) -> list[UniqueIndex]:

@@ -115,7 +115,7 @@ def delete_with(connection: sqlite3.Connection, shape: Shape, columns: Sequence[
     """Delete the rows whose `columns` have one of these combinations of values, NULL equal to NULL; how many."""
     wanted = list(dict.fromkeys(values))
     table = quote(shape.name)
-    if len(wanted) <= _FEW or not _has_rowid(connection, shape):
+    if len(wanted) <= _FEW or not has_rowid(connection, shape):
         return connection.executemany(f"DELETE FROM {table} WHERE {_same(columns)}", wanted).rowcount
     # Found first and deleted in the order of the table, rows take half the time they take one by one.
     joined = _joined(connection, shape, columns, wanted)
@@ -134,7 +134,8 @@ def _joined(connection: sqlite3.Connection, shape: Shape, columns: Sequence[str]
     return f"temp.{name} w CROSS JOIN {quote(shape.name)} r ON {same}"
 
 
-def _has_rowid(connection: sqlite3.Connection, shape: Shape) -> bool:
+def has_rowid(connection: sqlite3.Connection, shape: Shape) -> bool:
+    """Whether `_rowid_` names one row of the table."""
     if "_rowid_" in map(str.lower, shape.columns):
         return False  # a column of that name, which need not be unique
     try:

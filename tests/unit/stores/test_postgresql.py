@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -17,7 +18,7 @@ from liftlock.model.deployment import Role
 from liftlock.model.secret import Secret
 from liftlock.model.snapshot import StoreSnapshot
 from liftlock.model.uri import StoreUri
-from liftlock.stores import postgresql_load, postgresql_restore
+from liftlock.stores import postgresql_indexes, postgresql_load, postgresql_restore
 from liftlock.stores import postgresql_tools as tools
 from liftlock.stores.postgresql import PostgresqlStore
 from liftlock.stores.postgresql_connect import bind, parameters
@@ -365,6 +366,106 @@ def test_a_large_table_is_loaded_in_parts(
         assert scratch.fingerprint().differences(held(store, snapshot, tmp_path)) == ()
         assert scratch.schema_dump() == store.schema_dump()
     scratch.drop()
+
+
+_MANY_INDEXES = """
+CREATE TABLE "Large one" (a int NOT NULL, b text, "c d" text NOT NULL, e int UNIQUE DEFERRABLE, f int[], g int);
+ALTER TABLE "Large one" ADD CONSTRAINT large_pk PRIMARY KEY (a, "c d");
+ALTER TABLE "Large one" ADD CONSTRAINT "Odd; (unique)" UNIQUE ("c d", a);
+ALTER TABLE "Large one" ADD CONSTRAINT with_more UNIQUE (a) INCLUDE (b);
+ALTER TABLE "Large one" ADD CONSTRAINT slack UNIQUE (g) WITH (fillfactor = 50);
+ALTER TABLE "Large one" ADD CONSTRAINT never_twice EXCLUDE USING btree (a WITH =);
+CREATE INDEX part ON "Large one" (b) WHERE a > 5;
+CREATE INDEX computed ON "Large one" (lower(b), (a + 1));
+CREATE INDEX other_kind ON "Large one" USING gin (f);
+CREATE INDEX descending ON "Large one" (b COLLATE "C" text_pattern_ops DESC NULLS LAST);
+CREATE UNIQUE INDEX alone ON "Large one" (a, b);
+COMMENT ON INDEX part IS 'a; comment';
+COMMENT ON CONSTRAINT large_pk ON "Large one" IS 'the key';
+ALTER TABLE "Large one" CLUSTER ON large_pk;
+ALTER TABLE "Large one" REPLICA IDENTITY USING INDEX "Odd; (unique)";
+CREATE TABLE child (a int, d text, FOREIGN KEY (a, d) REFERENCES "Large one" (a, "c d") ON DELETE CASCADE);
+INSERT INTO "Large one" SELECT i, 'b' || i, 'c', i, ARRAY[i], i FROM generate_series(1, 500) i;
+INSERT INTO child SELECT i, 'c' FROM generate_series(1, 500) i
+"""
+
+
+def _dumped(store: PostgresqlStore) -> list[str]:
+    """The schema as pg_dump writes it."""
+    with psycopg.connect(store.uri.reveal()) as connection:
+        programs = tools.find_tools(connection.info.server_version // 10000)
+    assert programs is not None
+    given = parameters(store.uri)
+    words = [str(programs.path("pg_dump")), "--schema-only", f"--dbname={tools.target(given)}"]
+    text = tools.read(words, tools.environment(given)).decode()
+    return [line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
+
+
+def test_indexes_built_at_the_same_time_are_the_same(
+    harness: Harness, store: PostgresqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.execute(store, _MANY_INDEXES)
+    monkeypatch.setattr(postgresql_load, "_LARGE", 1)
+    monkeypatch.setattr(tools, "compression", lambda _: "0")
+    built: list[str] = []
+    build = postgresql_indexes.build
+
+    def seen(uri: StoreUri, builds: Sequence[postgresql_indexes.Build], *given: Any, **named: Any) -> None:
+        built.extend(each.statement for each in builds)
+        build(uri, builds, *given, **named)
+
+    monkeypatch.setattr(postgresql_indexes, "build", seen)
+    snapshot = store.snapshot(tmp_path)
+    store.restore(snapshot, tmp_path)
+    plain = PostgresqlStore(harness.server.create_database(f"{store.uri.database}_plain"), Role.TRACKING)
+    with psycopg.connect(plain.uri.reveal()) as connection:
+        programs = tools.find_reader(tmp_path, connection.info.server_version // 10000)
+    assert programs is not None
+    given = parameters(plain.uri)
+    words: list[str | Path] = [programs.path("pg_restore"), f"--dbname={tools.target(given)}", tmp_path]
+    tools.read(words, tools.environment(given))
+    assert _dumped(store) == _dumped(plain)
+    assert store.fingerprint().differences(held(store, snapshot, tmp_path)) == ()
+    assert any("metric_pk" in line for line in built) and any("index_metrics_run_uuid" in line for line in built)
+    with psycopg.connect(store.uri.reveal()) as connection:
+        (broken,) = next(connection.execute(
+            "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+            "WHERE NOT (indisvalid AND indisready AND indislive)"))  # fmt: skip
+    assert broken == 0
+
+
+def test_data_that_is_not_the_snapshots_never_takes_the_place(
+    store: PostgresqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the comparison is made beside the building of indexes."""
+    monkeypatch.setattr(postgresql_load, "_LARGE", 1)
+    monkeypatch.setattr(tools, "compression", lambda _: "0")
+    snapshot = store.snapshot(tmp_path)
+    before, schema = store.fingerprint(), store.schema_dump()
+    with pytest.raises(StoreError, match="not the snapshot's: metrics"):
+        store.restore(_with_other_sum(snapshot, "metrics"), tmp_path)
+    assert before.differences(store.fingerprint()) == ()
+    assert store.schema_dump() == schema
+
+
+def test_only_plain_statements_are_taken_from_an_archive() -> None:
+    head = "\n--\n-- TOC entry 7 (class 2606 OID 1)\n-- Name: t k; Type: CONSTRAINT; Schema: public; Owner: x\n--\n\n"
+    key = "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k PRIMARY KEY (a, b);\n\n"
+    (build,) = postgresql_indexes.parse(head + key, ["public.t"])
+    assert build.entry == "7"
+    assert build.statement == "CREATE UNIQUE INDEX k ON public.t USING btree (a, b);"
+    assert build.key == "ALTER TABLE ONLY public.t ADD CONSTRAINT k PRIMARY KEY USING INDEX k;"
+    assert postgresql_indexes.parse(head + key, ["public.other"]) == ()
+    for line in ("SET default_tablespace = fast;\n", 'SET default_table_access_method = "columns";\n'):
+        assert postgresql_indexes.parse(line + head + key, ["public.t"]) == ()
+    for line in (
+        "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k PRIMARY KEY (a) INCLUDE (b);",
+        "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k UNIQUE NULLS NOT DISTINCT (a);",
+        "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k UNIQUE (a) DEFERRABLE;",
+        'ALTER TABLE ONLY public.t\n    ADD CONSTRAINT "a k" UNIQUE (a);',
+        key + "ALTER TABLE public.t CLUSTER ON k;",
+    ):
+        assert postgresql_indexes.parse(head + line, ["public.t"]) == (), line
 
 
 def test_newer_programs_than_the_server(

@@ -143,6 +143,43 @@ def test_an_entry_that_was_moved_is_kept_rather_than_lost(harness: Harness, blue
         assert ("third", f"{1:032x}") in view.changed["params"]
 
 
+def test_a_place_that_was_used_again_is_another_entry(harness: Harness, blue: PostgresqlLive) -> None:
+    blue.capture()
+    store = blue.store
+    assert isinstance(store, PostgresqlStore)
+    write(store, NEW.replace("fresh", "first"))
+    with blue.changes() as view:
+        token = view.token
+    blue.consume(token)
+    with psycopg.connect(store.uri.reveal(), autocommit=True) as connection:
+        ((log,),) = connection.execute("SELECT 'liftlock.log_' || 'params'::regclass::oid::text")
+        connection.execute(f"VACUUM (TRUNCATE off) {log}".encode())
+        write(store, NEW.replace("fresh", "second"))
+        ((place,),) = connection.execute(f"SELECT ctid::text FROM {log}".encode())
+    assert place in str(token)
+    blue.consume(token)
+    assert changed(blue) == {"params": 1}
+
+
+def test_an_update_logs_keys_that_differ_in_a_bit_only(
+    harness: Harness, blue: PostgresqlLive, store: PostgresqlStore
+) -> None:
+    """-0 equals 0 to an index, and so may other spellings of a key; the row that is written back must be this one."""
+    blue.capture()
+    write(store, f"INSERT INTO metrics VALUES ('zero', '-0', 1, '{1:032x}', 1, false)")
+    with blue.changes() as view:
+        blue.consume(view.token)
+    write(store, "UPDATE metrics SET value = 0 WHERE key = 'zero'")
+    with blue.changes() as view:
+        assert {key[4] for key in view.changed["metrics"]} == {"-0", "0"}
+        assert [row[1] for row in view.rows("metrics", ("key",), [("zero",)])] == ["0"]
+        blue.consume(view.token)
+    write(store, "UPDATE metrics SET value = 0 WHERE key = 'zero'", "UPDATE tags SET value = value")
+    with blue.changes() as view:
+        assert {name: len(keys) for name, keys in view.changed.items()} == {"metrics": 1, "tags": 6}
+        assert blue.backlog() == 7
+
+
 def test_a_trigger_that_somebody_switched_off_ends_the_capture(
     harness: Harness, blue: PostgresqlLive, store: PostgresqlStore
 ) -> None:

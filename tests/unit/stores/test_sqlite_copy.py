@@ -134,7 +134,7 @@ def _null_keys_dropped(patch: pytest.MonkeyPatch) -> None:
 
     def careless(connection: sqlite3.Connection, name: str) -> sqlite_schema.Table:
         found = table(connection, name)
-        return sqlite_schema.Table(found.name, found.sql, found.columns, ("k",)) if name == "nullable" else found
+        return sqlite_schema.Table(found.name, found.sql, found.columns, ("k",), False) if name == "nullable" else found
 
     patch.setattr(sqlite_schema, "table", careless)
 

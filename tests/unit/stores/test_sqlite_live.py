@@ -27,7 +27,19 @@ from liftlock.stores.sqlite_capture import KeyLog
 from liftlock.stores.sqlite_live import SqliteLive
 from liftlock.stores.sqlite_view import SqliteTarget, Token
 from tests.support.harness import make_harness
-from tests.support.live import Refused, Writer, logged, move_there_and_back, ours, prepare, scribble, write
+from tests.support.live import (
+    Refused,
+    Writer,
+    equal,
+    logged,
+    move_there_and_back,
+    ours,
+    prepare,
+    scribble,
+    straight,
+    write,
+    writer,
+)
 
 # Statements that only SQLite has, among the shared ones: rows that are evicted without a DELETE trigger.
 _REPLACING = (
@@ -103,6 +115,44 @@ def test_moved_there_and_back_by_dirty_copy(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sqlite_copy, "copy_in_steps", lambda *_, **__: None)
     for seed in range(2):
         _moved(tmp_path / str(seed), SqliteLive, seed)
+
+
+def test_a_key_that_is_changed_under_another_name_is_logged(store: Store) -> None:
+    """A trigger `UPDATE OF id` does not fire for an update of the rowid, which is the same."""
+    blue = SqliteLive(store)
+    blue.capture()
+    for change, table, keys in (
+        ("UPDATE toys SET rowid = 91 WHERE id = 1", "toys", {(1,), (91,)}),
+        ("UPDATE toys SET _ROWID_ = 92, n = NULL WHERE id = 2", "toys", {(2,), (92,)}),
+        ("UPDATE toys SET ID = 93 WHERE id = 3", "toys", {(3,), (93,)}),
+        ("UPDATE params SET KEY = 'p1b' WHERE key = 'p1' AND run_uuid LIKE '%1'", "params",
+         {("p1", f"{1:032x}"), ("p1b", f"{1:032x}")}),
+        ("UPDATE params SET (value, key) = ('v', 'p1c') WHERE key = 'p1b'", "params",
+         {("p1b", f"{1:032x}"), ("p1c", f"{1:032x}")}),
+        ("UPDATE params SET value = 'w' WHERE key = 'p1c'", "params", {("p1c", f"{1:032x}")}),
+    ):  # fmt: skip
+        write(store, change)
+        with blue.changes() as view:
+            assert {name: set(found) for name, found in view.changed.items()} == {table: keys}, change
+        blue.consume(view.token)
+
+
+def test_rows_as_sets_for_a_sink_that_is_locked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_live, "BUSY_SECONDS", 0.1)
+    blue = SqliteLive(store)
+    blue.capture()
+    target = store.scratch("green")
+    blue.copy_to(target)
+    write(store, "DELETE FROM tags")
+    with writer(target) as client:
+        client.execute("DELETE FROM params")
+        with pytest.raises(StoreError) as caught:
+            blue.transfer(SqliteLive(target), straight(blue), view=1, seconds=1)
+        assert caught.value.retryable
+        client.rollback()
+    assert logged(blue) == {"tags": 6}
+    assert blue.transfer(SqliteLive(target), straight(blue), view=1, seconds=1).keys == 6
+    assert equal(store, target) == ()
 
 
 # --- seeded bugs ---------------------------------------------------------------------------------------------
