@@ -320,6 +320,21 @@ def test_a_server_that_restarts_is_waited_for(tmp_path: Path) -> None:
         gate.kill()
 
 
+def test_a_write_for_a_server_that_is_away_is_held_like_any_other(tmp_path: Path) -> None:
+    """Nothing of it was sent: it is not in flight, and need not be waited for before a switch."""
+    with Recorder("old") as old:
+        address = old.address
+    with Recorder("new") as new, running(tmp_path, address) as gate, gate.client() as client, Raw(gate.port) as raw:
+        raw.post("a")
+        until(lambda: client.counts().sides[0].writes == 1)
+        held = client.hold(client.status().state.generation, holder="t")
+        until(partial(_held, client, 1))
+        assert client.counts().sides[0].writes == 0
+        client.switch(held.generation, new.address)
+        assert raw.answer()[2] == b"new"
+        assert new.bodies() == ["a"]
+
+
 def test_killed_under_load_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
     with Recorder("old", delay=0.005) as old:
         chosen = settings(tmp_path / "gate", old.address)

@@ -6,6 +6,7 @@ refuses to run as root, so root hands the data directory to an unprivileged user
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -18,6 +19,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -129,7 +131,13 @@ class PostgresServer:
 
     def kill(self) -> None:
         """End every process of the server at once, as a crash would; `start` recovers."""
+        # Each process of PostgreSQL leads a session of its own; one that lives on keeps the next server from starting.
+        processes = psutil.Process(self._process.pid).children(recursive=True) if self._process else []
         self._end(signal.SIGKILL)
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, _STOP_TIMEOUT)
 
     def uri(self, database: str, *, username: str = SUPERUSER, password: Secret | None = None) -> StoreUri:
         """The address of a database of this server; the superuser's login unless another is named."""

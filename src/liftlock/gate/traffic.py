@@ -118,6 +118,12 @@ class Traffic:
                     break
                 if upstream is not self.upstream and not exchange.write:
                     break
+                if exchange.write and self._holding and not exchange.gone:
+                    # Nothing of it was sent, so it is not in flight: it waits with those that came later.
+                    upstream.writes -= 1
+                    exchange.upstream = None
+                    self._hold(exchange, clock.monotonic())
+                    return
                 await asyncio.sleep(_CONNECT_PAUSE)
                 waited = True
             if connection is not None and connection.closing:

@@ -6,6 +6,8 @@ fail because a server was restarted under it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from liftlock import clock
 from liftlock.errors import ReleaseError, StoreError
 from liftlock.model.progress import Observer, Progress
@@ -35,3 +37,13 @@ class Patience:
             raise error
         self._observer(Progress(work=f"waiting: {error.message}"))
         clock.sleep(_PAUSE)
+
+
+def patiently(work: Callable[[], None], observer: Observer) -> None:
+    """Do work that may be repeated as a whole. Raises its StoreError or ReleaseError when that will not pass."""
+    patience = Patience(observer)
+    while True:
+        try:
+            return work()
+        except PASSING as error:
+            patience.bear(error)

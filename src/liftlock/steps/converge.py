@@ -8,6 +8,7 @@ from liftlock.engine.interface import BaseStep, Context, Payload, Probe
 from liftlock.online.control import Control
 from liftlock.online.converge import Pace, converge
 from liftlock.online.flow import Flow
+from liftlock.online.patience import patiently
 from liftlock.online.translate import Translator
 
 Flows = Callable[[Context], tuple[Flow, ...]]
@@ -32,7 +33,7 @@ class Converge(BaseStep):
         flows = self.flows(context)
         for flow in flows:
             if isinstance(flow.rules, Translator) and flow.rules.translation.whole:
-                flow.refresh()
+                patiently(flow.refresh, context.observer)
         keys = converge(flows, self.pace(), self.control, observer=context.observer)
         context.note(self.name, {"keys": keys})
 
