@@ -73,8 +73,8 @@ class Run:
 
 class Life(Protocol):
     """One strategy. `window`: while it can be rolled back something stands in a database for that, so the next upgrade
-    has to wait for `finalize`. `half_way`: one that stopped for a
-    person after the new server was opened can be rolled back as it stands.
+    has to wait for `finalize`. `half_way`: one that stopped for a person after the new server was opened can be rolled
+    back as it stands.
     """
 
     window: bool
