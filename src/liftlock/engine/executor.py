@@ -6,14 +6,12 @@ NOT_STARTED: run. PARTIAL: undo it, then run. UNKNOWN: stop for a person. Never 
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from liftlock import clock
 from liftlock.engine.interface import Context, Payload, Probe, Step
+from liftlock.engine.interruption import Interrupted, interruptible
 from liftlock.engine.journal import Journal
 from liftlock.errors import LiftlockError, NeedsPerson, PutBack, Refused
 from liftlock.model.finding import blocking
@@ -23,10 +21,6 @@ from liftlock.model.progress import Observer, Progress, silent
 from liftlock.model.secret import redact
 
 _PAUSE = 0.5
-
-
-class Interrupted(KeyboardInterrupt):
-    """The operator pressed Ctrl-C or the process was asked to end; no `except Exception` may swallow it."""
 
 
 class Executor:
@@ -67,7 +61,7 @@ class Executor:
         """
         context = self._context(run)
         state = self.journal.run(run)
-        with _interruptible() as hush:
+        with interruptible() as hush:
             try:
                 for step in steps:
                     done = state.step(step.name)
@@ -197,33 +191,3 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, Interrupted):
         return f"interrupted by {error}"
     return redact(f"{type(error).__name__}: {error}")
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], None]]:
-    """Turn Ctrl-C, SIGTERM and SIGHUP into Interrupted; the callable it gives makes them ignored from then on.
-
-    Only the main thread may install handlers; elsewhere (tests, a page) signals are left alone.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    # What the caller had ignored stays so: `nohup liftlock upgrade` must outlive its terminal.
-    heard = [number for number in watched if signal.getsignal(number) is not signal.SIG_IGN]
-
-    def hush() -> None:
-        for number in heard:
-            # Not SIG_IGN: a server started while putting back would inherit that, and never hear its own SIGTERM.
-            signal.signal(number, lambda *_: None)
-
-    def stop(number: int, _: object) -> None:
-        hush()  # a second signal while putting back must not leave it half-way
-        raise Interrupted(signal.Signals(number).name)
-
-    before = {number: signal.signal(number, stop) for number in heard}
-    try:
-        yield hush
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -24,7 +24,7 @@ from liftlock.gate.model import GateError
 _PIDFD_GETFD = 438  # the same number on every architecture
 _ATTACH_REUSEPORT_CBPF = 51
 _RETURN = 0x06  # BPF_RET | BPF_K
-_SECOND = 1
+_FIRST, _SECOND = 0, 1
 # tcpi_last_data_sent and _recv (ms ago), tcpi_bytes_received of struct tcp_info.
 _INFO = struct.Struct("=44xI4xI72xQ")
 _REST = 1000
@@ -54,11 +54,22 @@ def join(sock: socket.socket, user: int) -> None:
 
 def take_all(sock: socket.socket) -> None:
     """Send every new connection to this socket, which listens beside the one that was lent. Raises OSError."""
-    program = ctypes.create_string_buffer(struct.pack("=HBBI", _RETURN, 0, 0, _SECOND))
     with side_effect("take port"):
-        sock.setsockopt(
-            socket.SOL_SOCKET, _ATTACH_REUSEPORT_CBPF, struct.pack("HL", 1, ctypes.addressof(program))
-        )  # fmt: skip
+        _send_all(sock, _SECOND)
+
+
+def give_all(sock: socket.socket) -> None:
+    """Send every new connection to the one that was here first, if it is there; what waits here already stays.
+
+    A socket that closes resets connections that nobody has accepted yet, so it must get none before. Raises OSError.
+    """
+    with side_effect("give port"):
+        _send_all(sock, _FIRST)
+
+
+def _send_all(sock: socket.socket, number: int) -> None:
+    program = ctypes.create_string_buffer(struct.pack("=HBBI", _RETURN, 0, 0, number))
+    sock.setsockopt(socket.SOL_SOCKET, _ATTACH_REUSEPORT_CBPF, struct.pack("HL", 1, ctypes.addressof(program)))
 
 
 def at_rest(pid: int, descriptor: int) -> bool:

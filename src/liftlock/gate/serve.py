@@ -27,6 +27,8 @@ from liftlock.gate.core import Gate
 from liftlock.gate.model import Address, GateError, Settings
 
 _BACKLOG = 4096
+# Seconds for requests on connections that were made just before the port was given back.
+_FAREWELL = 0.3
 # Descriptors for everything but clients and their upstream connections.
 _RESERVE = 64
 
@@ -76,6 +78,9 @@ async def _serve(gate: Gate, ready: Callable[[Address, Address], None]) -> None:
     ready(address, gate.state.upstream)
     try:
         await stop.wait()
+        if settings.beside is not None:
+            common_port.give_all(sock)
+            await asyncio.sleep(_FAREWELL)
     finally:
         server.close()
         sweeper.cancel()

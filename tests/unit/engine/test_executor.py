@@ -113,7 +113,7 @@ def test_intent_is_durable_before_the_effect(bench: Bench) -> None:
 @pytest.mark.parametrize("at", range(3))
 @pytest.mark.parametrize("error", [StoreError("full", hint="look"), ValueError("a bug"), KeyboardInterrupt("SIGINT")])
 def test_failure_is_put_back_in_reverse(bench: Bench, at: int, error: BaseException) -> None:
-    from liftlock.engine.executor import Interrupted
+    from liftlock.engine.interruption import Interrupted
 
     bench.steps[at].fails = Interrupted("SIGINT") if isinstance(error, KeyboardInterrupt) else error
     with pytest.raises(PutBack) as caught:

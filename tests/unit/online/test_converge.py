@@ -19,12 +19,15 @@ from liftlock.online.flow import Epoch, Flow
 
 @dataclass
 class Source:
-    """A database that gets `written` entries during each epoch; one brings over at most `most`, in 0.1 s."""
+    """A database that gets `written` entries during each epoch; one brings over at most `most`, in 0.1 s. `sets`
+    of them go over as sets, where there are many.
+    """
 
     left: int
     written: int
     most: int
     away: int = 0
+    sets: int = 0
     now: list[float] = field(default_factory=lambda: [0.0])
     role: Role = Role.TRACKING
 
@@ -36,6 +39,12 @@ class Source:
         keys = min(self.left, self.most, limit or self.left)
         self.left += self.written - keys
         return Epoch(keys, 0.01, 0.1)
+
+    def sweep(self, *, view: float) -> Epoch:
+        self.now[0] += 0.1
+        keys = min(self.left, self.sets)
+        self.left -= keys
+        return Epoch(keys, view, 0.1)
 
     def backlog(self) -> int:
         return self.left
@@ -61,6 +70,12 @@ def test_until_few_are_left(run: Any) -> None:
     source = Source(left=50_000, written=100, most=5000)
     run(source)
     assert source.left <= FEW
+
+
+def test_a_long_log_goes_over_as_sets(run: Any) -> None:
+    source = Source(left=1_000_000, written=100, most=500, sets=500_000)
+    run(source)
+    assert source.left <= FEW and source.now[0] < 60
 
 
 def test_a_database_that_restarts_is_waited_for(run: Any) -> None:
