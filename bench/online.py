@@ -66,7 +66,9 @@ CLIENTS = int(os.environ.get("ONLINE_CLIENTS", "16"))
 CUTS = int(os.environ.get("ONLINE_CUTS", "20"))
 SIZE_GOAL = 1.3
 READS_GOAL = 0.1
-"""Seconds that cut-overs may add to the 99th percentile of reads."""
+"""Seconds that a cut-over may add to the 99th percentile of reads: those in one and within AROUND seconds after it,
+against those between cut-overs, from the same two servers."""
+AROUND = 0.5
 
 
 def main() -> int:
@@ -107,13 +109,13 @@ def _case(engine: str, name: str, case: Case) -> tuple[float, bool]:
         load.await_writes(CLIENTS * 4)
         reads = stack.enter_context(reading(made.url))
         time.sleep(15)
-        before = reads.p99()
+        before = percentile(reads.since(0))
         plan = make_plan(made.workspace, releases.newest(), Strategy.ONLINE)
         done = upgrade.upgrade(made.workspace, plan)
         first = done.write_hold_seconds or 0.0
-        reads.begin()
-        held = _again(made, load)
-        during = reads.p99()
+        begun = time.perf_counter()
+        held, cuts = _again(made, load)
+        between, during = (percentile(each) for each in reads.parted(begun, cuts))
         load.stop()
         seen = judge(load, made.workspace.stores[Role.TRACKING], Client(made.url))
     holds = [first, *(each.hold for each in held)]
@@ -128,27 +130,34 @@ def _case(engine: str, name: str, case: Case) -> tuple[float, bool]:
           f"tries {statistics.mean(each.attempts for each in held):.1f}")  # fmt: skip
     print(f"  {seen.acknowledged} writes acknowledged, {len(seen.lost)} lost, {len(seen.doubled)} doubled, "
           f"{len(seen.failed)} failed; the longest took {seen.longest:.2f} s", flush=True)  # fmt: skip
-    print(f"  reads: 99th percentile {before * 1000:.0f} ms before, {during * 1000:.0f} ms during cut-overs; "
+    print(f"  reads, 99th percentile: {before * 1000:.0f} ms before the upgrade; afterwards {between * 1000:.0f} ms "
+          f"between cut-overs, {during * 1000:.0f} ms in them (goal {READS_GOAL * 1000:.0f} ms more); "
           f"{reads.failed} failed")  # fmt: skip
     steps = {step: float(result.get("seconds", 0)) for step, result in done.results.items()}
     print("  steps: " + ", ".join(f"{step} {seconds:.1f}" for step, seconds in steps.items()), flush=True)
     lossless = not (seen.lost or seen.doubled or seen.failed or reads.failed)
-    return median, lossless and median <= case.median and longest <= case.longest and during - before <= READS_GOAL
+    return median, lossless and median <= case.median and longest <= case.longest and during - between <= READS_GOAL
 
 
 @dataclass
 class Reads:
-    """How long reads took since `begin`, in seconds, and how many failed ever."""
+    """When reads began and how long they took, in seconds, and how many failed."""
 
-    took: list[float] = field(default_factory=list)
+    took: list[tuple[float, float]] = field(default_factory=list)
     failed: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
 
-    def begin(self) -> None:
-        self.took = []
+    def since(self, begun: float) -> list[float]:
+        return [seconds for at, seconds in self.took if at >= begun]
 
-    def p99(self) -> float:
-        return sorted(self.took)[int(len(self.took) * 0.99)]
+    def parted(self, begun: float, cuts: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+        """Those between cut-overs (from, to), and those that any of it fell into one or shortly after."""
+        parts: tuple[list[float], list[float]] = ([], [])
+        for at, seconds in self.took:
+            if at >= begun:
+                inside = any(at < end + AROUND and at + seconds > start for start, end in cuts)
+                parts[inside].append(seconds)
+        return parts
 
     def read(self, url: str) -> None:
         pool = urllib3.PoolManager(retries=False)
@@ -161,8 +170,13 @@ class Reads:
                 self.failed += answer.status != 200
             except urllib3.exceptions.HTTPError:
                 self.failed += 1
-            self.took.append(time.perf_counter() - began)
+            self.took.append((began, time.perf_counter() - began))
             time.sleep(0.02)
+
+
+def percentile(seconds: list[float]) -> float:
+    """The 99th."""
+    return sorted(seconds)[int(len(seconds) * 0.99)]
 
 
 @contextmanager
@@ -178,8 +192,8 @@ def reading(url: str) -> Iterator[Reads]:
         thread.join()
 
 
-def _again(made: upgrades.Deployment, load: Load) -> list[Held]:
-    """Back and forth between two running sides; ends on the new one."""
+def _again(made: upgrades.Deployment, load: Load) -> tuple[list[Held], list[tuple[float, float]]]:
+    """Back and forth between two running sides, ending on the new one; when each cut-over began and ended."""
     workspace = made.workspace
     state = upgrade.last_upgrade(workspace)
     assert state is not None
@@ -191,7 +205,7 @@ def _again(made: upgrades.Deployment, load: Load) -> list[Held]:
         True: both.address(both.old, both.old.old_python, both.source),
         False: both.address(both.new, python, both.target),
     }
-    held = []
+    held, cuts = [], []
     try:
         for number in range(CUTS):
             back = number % 2 == 0
@@ -199,13 +213,15 @@ def _again(made: upgrades.Deployment, load: Load) -> list[Held]:
             converge(flows, both.pace(), both.control)
             target: Address = addresses[back]
             cut = CutOver(flows, both.gate, target, f"bench:{number}", "liftlock bench")
+            begun = time.perf_counter()
             held.append(cut.run(both.pace(), both.control))
+            cuts.append((begun, time.perf_counter()))
             load.await_writes(CLIENTS)
     finally:
         both.rules.close()
         both.warmth.close()
         both.old.runtime.stop(old)
-    return held
+    return held, cuts
 
 
 if __name__ == "__main__":
