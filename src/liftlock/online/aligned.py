@@ -23,6 +23,7 @@ from liftlock.online.projection import Projection
 from liftlock.online.translation import WHOLE_ROWS, RuleKind, Translation
 from liftlock.stores.live import Key, Row, Shape, View
 
+_ROOTS = 1000
 EVERYTHING = "everything"
 """The one part of a database that is translated whole."""
 
@@ -73,6 +74,44 @@ class Aligned:
         last = key_of(shape, rows[-1]) if more else None
         unsettled = {name: view.changed.get(name, frozenset[Key]())}
         return Part(Delta(rows={name: rows}, ranges={name: (after, last)}, unsettled=unsettled), last)
+
+    def least(self, name: str) -> int:
+        """Roots of a family that one comparison should have: the way through the migrations has a price of its own."""
+        return _ROOTS if name in self._families else 1
+
+    def joined(self, stretches: Sequence[Part]) -> Part:
+        """Parts of one family that follow each other, read while green stood still, as one.
+
+        A row of the family that changed between two views is in the later one's log, so no later part has it; a row
+        outside of the family is taken as it was last.
+        """
+        if len(stretches) == 1:
+            return stretches[0]
+        deltas = [part.delta for part in stretches]
+        (name,) = deltas[0].groups
+        groups = [delta.groups[name] for delta in deltas]
+        context: dict[str, dict[Key, Row]] = {}
+        for table, rows in ((table, rows) for delta in deltas for table, rows in delta.context.items()):
+            context.setdefault(table, {}).update((key_of(self._blue[table], row), row) for row in rows)
+        root = self._families[name].root
+        tables = {table for delta in deltas for table in delta.unsettled}
+        return Part(
+            Delta(
+                groups={
+                    name: Group(
+                        frozenset().union(*(group.roots for group in groups)),
+                        {table: [row for group in groups for row in group.rows[table]] for table in groups[0].rows},
+                        {},
+                    )
+                },
+                context={table: list(rows.values()) for table, rows in context.items()},
+                ranges={root: (deltas[0].ranges[root][0], deltas[-1].ranges[root][1])},
+                unsettled={
+                    table: frozenset().union(*(delta.unsettled.get(table, ()) for delta in deltas)) for table in tables
+                },
+            ),
+            stretches[-1].last,
+        )
 
     def _family_part(self, view: View, family: Family, after: Key | None, limit: int) -> Part:
         members = family.within(self._blue)

@@ -7,6 +7,7 @@ brought over (`Flow.finish`). No long reader, no moment of silence is needed, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from liftlock import clock
@@ -39,6 +40,14 @@ class Comparable(Rules, Protocol):
 
     def part(self, view: View, name: str, after: Any, limit: int) -> Any:
         """The next stretch of a part: `delta`, and `last`, where the next one begins (None: at the end)."""
+        ...
+
+    def least(self, name: str) -> int:
+        """Rows (roots, where many hang on one) that one comparison of a part should have: it has a price of its own."""
+        ...
+
+    def joined(self, stretches: Sequence[Any]) -> Any:
+        """Stretches of a part that follow each other, read one after the other with the sink untouched, as one."""
         ...
 
     def current(self, view: View, delta: Any) -> Any:
@@ -121,19 +130,48 @@ class _Walk:
         """The stretch that was compared; None where its tables changed meanwhile (what changed was brought over)."""
         self._between(name)
         began = clock.monotonic()
-        with self._flow.source.look() as view:
-            stretch, busy = self._stretch(view, name, after)
-        self._learn(clock.monotonic() - began)
-        if busy:
+        stretches = self._gathered(name, after)
+        if not stretches:
             self._flow.epoch(None)
             return None
-        expected = self._rules.expected(stretch.delta)
+        stretch, expected = self._expected(stretches)
         with self._flow.sink.look() as view:
             current = self._rules.current(view, stretch.delta)
         self.wrong += map(str, self._rules.compare(expected, current, stretch.delta))
         self.rows += sum(len(each) for each in current.values())
         self._pace.rest(clock.monotonic() - began)
         return stretch
+
+    def _expected(self, stretches: Sequence[Any]) -> tuple[Any, Any]:
+        """As many of them as can be compared at once, as one, and what the sink should hold for them."""
+        if len(stretches) > 1:
+            joined = self._rules.joined(stretches)
+            try:
+                return joined, self._rules.expected(joined.delta)
+            except PASSING:
+                pass  # what was read at several moments may contradict itself: two names that changed places
+        return stretches[0], self._rules.expected(stretches[0].delta)
+
+    def _gathered(self, name: str, after: Any) -> list[Any]:
+        """As much as is worth a comparison, in views as short as they must be; nothing where tables changed whole."""
+        found: list[Any] = []
+        rows = 0
+        while rows < self._rules.least(name):
+            began = clock.monotonic()
+            with self._flow.source.look() as view:
+                stretch, busy = self._stretch(view, name, after)
+            if busy:
+                break
+            found.append(stretch)
+            rows += self._limit
+            spent = clock.monotonic() - began
+            self._learn(spent)
+            after = stretch.last
+            if after is None:
+                break
+            if rows < self._rules.least(name):
+                clock.sleep(spent)  # those who wait for a view to end come first
+        return found
 
     def _stretch(self, view: View, name: str, after: Any) -> tuple[Any, bool]:
         """The next stretch, and whether its tables may have changed whole, so that it says nothing."""
