@@ -72,6 +72,7 @@ CORRUPT: dict[str, Corrupt] = {
 
 def six_traces(upgrade: Upgrade) -> None:
     with closing(sqlite3.connect(upgrade.blue.store.uri.path)) as file, file:
+        file.execute("INSERT OR IGNORE INTO experiments VALUES (0, 'Default again', NULL)")
         for number in range(6):
             file.execute("INSERT OR IGNORE INTO trace_info VALUES (?, 0)", (f"t{number}",))
             file.execute("INSERT OR IGNORE INTO trace_tags VALUES ('k', ?, 'v')", (f"t{number}",))
