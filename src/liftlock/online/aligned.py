@@ -17,7 +17,7 @@ from typing import Any
 
 from liftlock.errors import StoreError
 from liftlock.online.compare import Difference, differences, layout
-from liftlock.online.delta import Delta, Group, Part, Replacement, all_rows, changed_group, group_of, key_of
+from liftlock.online.delta import Delta, Group, Part, Replacement, all_rows, changed_roots, group_of, key_of
 from liftlock.online.families import Family
 from liftlock.online.projection import Projection
 from liftlock.online.translation import WHOLE_ROWS, RuleKind, Translation
@@ -120,8 +120,7 @@ class Aligned:
         tops = view.after(family.root, after, limit)
         last = key_of(shape, tops[-1]) if len(tops) >= limit else None
         place = shape.columns.index(members[family.root])
-        changed = changed_group(view, family, self._blue)
-        busy = changed.roots if changed else frozenset[Any]()
+        busy, _ = changed_roots(view, family, self._blue)
         group = group_of(view, members, [row[place] for row in tops if row[place] not in busy])
         unsettled = {name: view.changed[name] for name in members if view.changed.get(name)}
         unsettled[family.root] = unsettled.get(family.root, frozenset()) | {(root,) for root in busy}

@@ -72,9 +72,10 @@ def round_trip(flows: Sequence[Flow], pace: Pace) -> tuple[int, int]:
 
 
 def converge(
-    flows: Sequence[Flow], pace: Pace, control: Control, *, phase: str = "converge", observer: Observer = silent
-) -> int:
-    """Until at most FEW log entries are left, or no fewer than can be brought over in a moment; keys brought over.
+    flows: Sequence[Flow], pace: Pace, control: Control, *, phase: str = "converge", few: int = FEW,
+    observer: Observer = silent,
+) -> int:  # fmt: skip
+    """Until at most `few` log entries are left, or no fewer than can be brought over in a moment; keys brought over.
 
     Raises StoreError (retryable) when the source is written faster than it can be followed, or what stops it for long.
     """
@@ -94,7 +95,7 @@ def converge(
         eta = left / (total / spent) if total and spent > 0 else None
         observer(Progress(work=phase, done=total, total=total + left, unit="rows"))
         control.tell(Stand(phase=phase, at=clock.now(), lag=left, done=total, total=total + left, unit="rows", eta=eta))
-        if left <= FEW:
+        if left <= few:
             return total
         if least is None or left < least:
             least, stalled, better = left, 0, clock.monotonic()

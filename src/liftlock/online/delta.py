@@ -85,9 +85,20 @@ def changed_group(view: View, family: Family, shapes: Mapping[str, Shape]) -> Gr
     members = family.within(shapes)
     if members.keys() & view.whole:
         return Group(frozenset(), {name: list(all_rows(view, name, shapes[name])) for name in members}, {}, all=True)
+    roots, strays = changed_roots(view, family, shapes)
+    if not roots and not strays:
+        return None
+    group = group_of(view, members, roots)
+    return Group(group.roots, group.rows, strays)
+
+
+def changed_roots(
+    view: View, family: Family, shapes: Mapping[str, Shape]
+) -> tuple[frozenset[Any], dict[str, frozenset[Key]]]:
+    """The roots of a family under which something may have changed, and the strays, where no table changed whole."""
     roots: set[Any] = set()
     strays: dict[str, frozenset[Key]] = {}
-    for name, column in members.items():
+    for name, column in family.within(shapes).items():
         changed = view.changed.get(name)
         if not changed:
             continue
@@ -97,10 +108,7 @@ def changed_group(view: View, family: Family, shapes: Mapping[str, Shape]) -> Gr
         else:
             strays[name] = changed
             roots.update(map(itemgetter(shape.columns.index(column)), view.rows(name, shape.key, changed)))
-    if not roots and not strays:
-        return None
-    group = group_of(view, members, roots)
-    return Group(group.roots, group.rows, strays)
+    return frozenset(roots), strays
 
 
 def group_of(view: View, members: Mapping[str, str], roots: Collection[Any]) -> Group:

@@ -203,7 +203,7 @@ class _Walk:
     def _between(self, name: str) -> None:
         wait_while_paused(self._control, "verify")
         if self._flow.source.backlog() > _BACKLOG:
-            converge([self._flow], self._pace, self._control, phase="verify")
+            converge([self._flow], self._pace, self._control, phase="verify", few=_BACKLOG)
         self._observer(Progress(work=f"compare {self._flow.role.value}: {name}", done=self.rows, unit="rows"))
         self._control.tell(Stand(phase="verify", at=clock.now(), done=self.rows, unit="rows"))
 
