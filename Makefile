@@ -20,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/liftlock demo $(DEMO)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not soak" $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak" $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests bench packages

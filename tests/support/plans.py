@@ -17,8 +17,10 @@ from liftlock.plan.situation import Situation
 from liftlock.report.plan_content import PlanReport, Room
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-# The tests' machine runs other tests at the same time: a step may take so many times what a plan says.
+# The tests' machine runs other tests at the same time: a step may take so many times what a plan says, and stand still
+# for so many seconds while others write. `make bench BENCH=migration` holds the figures themselves.
 SLACK = 4.0
+STALL = 15.0
 
 
 def deployment(
@@ -69,7 +71,9 @@ def agrees(report: PlanReport, done: Summary) -> None:
             ranges = [each.seconds for each in report.migrations if each.role is role]
             took = sum(seconds for _, seconds in result["revisions"])
             low, high = sum(each.low or 0 for each in ranges), sum(each.high or 0 for each in ranges)
-            assert low / SLACK <= took <= high * SLACK, f"{role} migrations took {took} s, said were {low} to {high}"
+            assert low / SLACK <= took <= high * SLACK + STALL, (
+                f"{role} migrations took {took} s, said were {low} to {high}"
+            )
     named = {table for each in report.migrations for table in (*each.rewrites, *each.drops)}
     changed = {
         finding["title"].rpartition(" ")[2]
@@ -81,5 +85,5 @@ def agrees(report: PlanReport, done: Summary) -> None:
     assert done.write_hold_seconds is not None
     assert window.low is not None
     assert window.high is not None
-    assert window.low / SLACK <= done.write_hold_seconds <= window.high * SLACK
+    assert window.low / SLACK <= done.write_hold_seconds <= window.high * SLACK + STALL
     assert [step.name for step in report.plan.steps] == list(done.results)
