@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import subprocess
 import sys
@@ -15,12 +14,11 @@ from random import Random
 import pytest
 
 from liftlock.errors import StoreError
-from liftlock.model.deployment import Role
 from liftlock.model.uri import Engine
 from liftlock.stores.interface import Store
 from liftlock.stores.live import Key, Live, Row
 from liftlock.stores.opening import live
-from tests.support.harness import HARNESSES, StoreHarness, make_harness
+from tests.support.harness import HARNESSES, StoreHarness
 from tests.support.live import (
     WRITES,
     Refused,
@@ -43,23 +41,10 @@ RUN = f"{1:032x}"
 NEW = f"INSERT INTO params VALUES ('fresh', 'v', '{RUN}')"
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(engine, marks=pytest.mark.xdist_group(f"store-{engine}")) for engine in HARNESSES],
-)
-def harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreHarness]:
-    made = make_harness(request.param, tmp_path_factory.mktemp("live"))
-    made.start()
-    yield made
-    made.stop()
-
-
 @pytest.fixture
-def store(harness: StoreHarness, request: pytest.FixtureRequest) -> Store:
-    digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:10]
-    made = harness.new_store(Role.TRACKING, f"l{digest}")
-    prepare(harness, made)
-    return made
+def store(harness: StoreHarness, store: Store) -> Store:
+    prepare(harness, store)
+    return store
 
 
 @pytest.fixture

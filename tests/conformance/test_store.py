@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,40 +19,9 @@ from liftlock.model.snapshot import StoreSnapshot
 from liftlock.model.uri import Engine
 from liftlock.stores.interface import Store
 from liftlock.stores.opening import open_store
-from tests.support.harness import HARNESSES, StoreHarness, make_harness
+from tests.support.harness import HARNESSES, StoreFactory, StoreHarness
 from tests.support.mlflow_schema import AUTH_REVISION, REVISION, data
 from tests.support.snapshots import held
-
-StoreFactory = Callable[..., Store]
-
-
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(engine, marks=pytest.mark.xdist_group(f"store-{engine}")) for engine in HARNESSES],
-)
-def harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreHarness]:
-    made = make_harness(request.param, tmp_path_factory.mktemp("engine"))
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def store_factory(harness: StoreHarness, request: pytest.FixtureRequest) -> StoreFactory:
-    made = 0
-
-    def make(role: Role = Role.TRACKING) -> Store:
-        nonlocal made
-        made += 1
-        digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:10]
-        return harness.new_store(role, f"t{digest}_{made}")
-
-    return make
-
-
-@pytest.fixture
-def store(store_factory: StoreFactory) -> Store:
-    return store_factory()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import pytest
 
 from liftlock.errors import StoreError
-from liftlock.model.deployment import Role
 from liftlock.model.uri import Engine
 from liftlock.stores import postgresql_transfer, sqlite_transfer
 from liftlock.stores.interface import Store
 from liftlock.stores.live import Live, Moved, Straight
 from liftlock.stores.opening import live
-from tests.support.harness import HARNESSES, StoreHarness, make_harness
+from tests.support.harness import StoreHarness
 from tests.support.live import (
     WRITES,
     Refused,
@@ -35,23 +33,10 @@ from tests.support.live import (
 RUN = f"{1:032x}"
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(engine, marks=pytest.mark.xdist_group(f"store-{engine}")) for engine in HARNESSES],
-)
-def harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreHarness]:
-    made = make_harness(request.param, tmp_path_factory.mktemp("transfer"))
-    made.start()
-    yield made
-    made.stop()
-
-
 @pytest.fixture
-def store(harness: StoreHarness, request: pytest.FixtureRequest) -> Store:
-    digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:10]
-    made = harness.new_store(Role.TRACKING, f"t{digest}")
-    prepare(harness, made)
-    return made
+def store(harness: StoreHarness, store: Store) -> Store:
+    prepare(harness, store)
+    return store
 
 
 @pytest.fixture

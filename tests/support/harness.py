@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from liftlock.model.deployment import Role
 from liftlock.model.uri import Engine
 from liftlock.stores.interface import Store
+
+StoreFactory = Callable[..., Store]
 
 
 class StoreHarness(Protocol):
