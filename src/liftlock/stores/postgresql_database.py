@@ -84,21 +84,24 @@ def create_like(connection: Connection, name: str, model: str | None) -> None:
     words = [sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))]
     found = connection.execute(
         """SELECT pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), t.spcname, to_jsonb(d)
-             FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+             FROM pg_catalog.pg_database d
+             LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace AND t.oid <> (
+                 SELECT o.dattablespace FROM pg_catalog.pg_database o WHERE o.datname = 'template0')
             WHERE d.datname = %s""",
         (model,),
     ).fetchone()
     if found is not None:
         owner, encoding, tablespace, row = found
         words.append(
-            sql.SQL("OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {} TABLESPACE {}").format(
+            sql.SQL("OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
                 sql.Identifier(owner),
                 sql.Literal(encoding),
                 sql.Literal(row["datcollate"]),
                 sql.Literal(row["datctype"]),
-                sql.Identifier(tablespace),
             )
         )
+        if tablespace:  # naming the usual one takes a right that leaving it out does not
+            words.append(sql.SQL("TABLESPACE {}").format(sql.Identifier(tablespace)))
         # Columns by release: daticulocale (15, 16), datlocale (17 on).
         locale = row.get("datlocale") or row.get("daticulocale")
         provider = {"i": "icu", "b": "builtin"}.get(row.get("datlocprovider", "c"))

@@ -202,6 +202,22 @@ def test_restore_in_place_without_the_right_to_create_databases(
         owner.scratch("x").restore(snapshot, tmp_path)
 
 
+def test_an_owner_who_may_make_databases_restores_beside(
+    harness: Harness, store: PostgresqlStore, tmp_path: Path
+) -> None:
+    """No superuser: it has no right of its own on the usual tablespace."""
+    owner = login(harness, store, "maker", "", options="CREATEDB")
+    give_all_to(harness, store, "maker")
+    snapshot, identity = owner.snapshot(tmp_path), _oid(harness, store)
+    harness.execute(owner, "DELETE FROM metrics")
+    owner.restore(snapshot, tmp_path)
+    assert owner.fingerprint().differences(held(store, snapshot, tmp_path)) == ()
+    assert _oid(harness, store) != identity
+    scratch = owner.scratch("x")
+    scratch.restore(snapshot, tmp_path)
+    scratch.drop()
+
+
 def test_restore_in_place_keeps_everything_when_it_fails(
     harness: Harness, store: PostgresqlStore, tmp_path: Path
 ) -> None:
