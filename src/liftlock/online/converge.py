@@ -25,8 +25,11 @@ _QUIET_SECONDS = 2.0
 _IDLE = 0.1
 _STALLED_ROUNDS = 50
 _STALLED_SECONDS = 60.0
-# What is left may take so many seconds to bring over in the hold, where it does not get less.
+# What is left may take so many seconds to bring over in the hold, where it does not get less in so many rounds; and
+# where it does not for so many seconds: one round through a release's migrations takes a second, however few rows.
 _HOLDABLE = 0.5
+_HOLDABLE_AT_LAST = 2.0
+_PATIENT_SECONDS = 15.0
 
 
 @dataclass
@@ -101,9 +104,11 @@ def converge(
             least, stalled, better = left, 0, clock.monotonic()
             continue
         stalled += 1
-        if stalled > _STALLED_ROUNDS and eta is not None and eta <= _HOLDABLE:
+        waited = clock.monotonic() - better
+        holdable = _HOLDABLE_AT_LAST if waited > _PATIENT_SECONDS else _HOLDABLE if stalled > _STALLED_ROUNDS else 0.0
+        if eta is not None and eta <= holdable:
             return total
-        if stalled > _STALLED_ROUNDS and clock.monotonic() - better > _STALLED_SECONDS:
+        if stalled > _STALLED_ROUNDS and waited > _STALLED_SECONDS:
             raise StoreError(
                 "the database is written faster than it can be followed",
                 hint="Try again when it is quieter, or raise the load allowed to liftlock.",

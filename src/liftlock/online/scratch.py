@@ -1,8 +1,8 @@
 """A database of a few rows at blue's schema that goes through the target release's own migrations.
 
-The empty schema is made once per upgrade (`prepare`) and copied for each use. SQLite's lie in memory (`/dev/shm`) where
-there is one, in a directory only its owner may read; PostgreSQL's are databases on blue's own server, copied from a
-template ahead of time (`prepare` again), so that the hold does not pay for it.
+SQLite's are copies of an empty one that is made once per upgrade (`prepare`), in memory (`/dev/shm`) where there is
+one, in a directory only its owner may read. PostgreSQL's is a database on blue's own server, made fresh ahead of time
+(`prepare` again), so that the hold does not pay for it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from liftlock.stores.sqlite_connection import connect, errors, quote, reading
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the directory made in it is the owner's alone
 _TIMEOUT = 120.0
 _ALL = 10_000_000
+_USES = 100
 # Owners and grants mean nothing to migrations, and making them may need rights that a login lacks.
 _OF_OTHERS = ("GRANT ", "COMMENT ", "ALTER ROUTINE ")
 
@@ -149,7 +150,11 @@ class SqliteScratch:
 
 
 class PostgresqlScratch:
-    """Scratch databases on blue's server, for its login: a template and one copy of it, made ahead by `prepare`."""
+    """A scratch database on blue's server, for its login, made fresh again ahead of time by `prepare`.
+
+    It is emptied and filled again by statements: dropping a database makes the whole server write to disk what it
+    holds, and everybody waits for that.
+    """
 
     def __init__(
         self,
@@ -161,67 +166,85 @@ class PostgresqlScratch:
     ) -> None:
         assert blue.uri.engine is Engine.POSTGRESQL
         self._blue, self._worker, self._shapes, self._targets = blue, worker, shapes, targets
-        self._template = blue.scratch(f"{name}-t")
-        self._copy = blue.scratch(f"{name}-w")
-        self._made = self._copied = False
+        self._store = blue.scratch(f"{name}-w")
+        self._schema = ""
+        self._uses = 0
+        self._made = self._fresh = False
 
     def prepare(self) -> None:
-        """Make the template and, where the last copy was used, a new one."""
+        """Make the database, or what it was when it was made."""
+        if self._made and self._uses >= _USES:
+            self.close()  # the catalogue keeps something of every table that was there
         if not self._made:
-            self.close()
-            with side_effect("make scratch template"):
-                self._make_template()
-            self._made = True
-        if not self._copied:
-            self._copy.drop()
-            with database.maintenance(self._blue.uri) as server, side_effect("copy scratch template"):
-                server.execute(
-                    sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                        sql.Identifier(self._copy.uri.database), sql.Identifier(self._template.uri.database)
-                    )
-                )
-            self._copied = True
+            self._make()
+        elif not self._fresh:
+            self._refresh()
 
     def migrate(self, rows: Mapping[str, Sequence[Row]], tables: Collection[str]) -> Migrated:
         """As `Scratch.migrate` says."""
         self.prepare()
-        self._copied = False
-        scratch = live(self._copy)
+        self._fresh, self._uses = False, self._uses + 1
+        scratch = live(self._store)
         with scratch.applying() as target:
             for table, values in rows.items():
                 if values:
                     target.insert(table, self._shapes[table].columns, values)
         with side_effect("migrate scratch"):
             assert self._worker is not None, "made for closing only"
-            self._worker.migrate(_careless(self._copy.uri), self._blue.role, timeout=_TIMEOUT)
+            self._worker.migrate(_careless(self._store.uri), self._blue.role, timeout=_TIMEOUT)
         with scratch.look() as view:
             found = {table: view.after(table, None, _ALL) for table in tables}
         return Migrated(found, scratch.sequences())
 
     def close(self) -> None:
         """As `Scratch.close` says."""
-        self._made = self._copied = False
-        self._copy.drop()
-        self._template.drop()
+        self._made = self._fresh = False
+        self._store.drop()
 
-    def _make_template(self) -> None:
-        with session(self._blue.uri) as source, snapshot_transaction(source):
-            # Before the schema is read, which changes what this transaction sees without naming a schema.
-            kept = [table for table in postgresql_catalog.tables(source) if table.relation in VERSION_TABLES]
-            versions = [
-                (table, source.execute(sql.SQL("SELECT version_num FROM {}").format(table.identifier)).fetchall())
-                for table in kept
-            ]
-            found = postgresql_schema.read(source)
-        with database.maintenance(self._blue.uri) as server:
-            database.create_like(server, self._template.uri.database, self._blue.uri.database)
-        with session(_careless(self._template.uri)) as target:
-            for statement in (*found.before, *found.after):
-                if not statement.startswith(_OF_OTHERS) and " OWNER TO " not in statement:
-                    target.execute(statement.encode())
-            for table, values in versions:
-                for value in values:
-                    target.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(table.identifier), value)
+    def _make(self) -> None:
+        with side_effect("make scratch"):
+            self._schema = self._schema or _empty_schema(self._blue.uri)
+            self._store.drop()
+            with database.maintenance(self._blue.uri) as server:
+                database.create_like(server, self._store.uri.database, self._blue.uri.database)
+            with session(self._store.uri) as target, target.transaction():
+                target.execute(self._schema.encode())
+        self._made, self._fresh, self._uses = True, True, 0
+
+    def _refresh(self) -> None:
+        with side_effect("refresh scratch"), session(self._store.uri) as target:
+            schemas = target.execute(
+                "SELECT nspname, pg_has_role(nspowner, 'USAGE') FROM pg_namespace"
+                " WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+            ).fetchall()
+            if ours := all(owned for _, owned in schemas):
+                with target.transaction():  # it waits for the disk: what a crash undid would be taken for fresh
+                    for name, _ in schemas:
+                        target.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
+                    target.execute(self._schema.encode())
+        if ours:
+            self._fresh = True
+        else:  # before PostgreSQL 15 the schema `public` of a database is not its owner's
+            self._make()
+
+
+def _empty_schema(uri: StoreUri) -> str:
+    """Statements that make a database's schema without its rows, but for the revisions it is at."""
+    with session(uri) as source, snapshot_transaction(source):
+        # Before the schema is read, which changes what this transaction sees without naming a schema.
+        kept = [table for table in postgresql_catalog.tables(source) if table.relation in VERSION_TABLES]
+        versions = [
+            sql.SQL("INSERT INTO {} VALUES ({})").format(table.identifier, sql.Literal(value)).as_string()
+            for table in kept
+            for (value,) in source.execute(sql.SQL("SELECT version_num FROM {}").format(table.identifier)).fetchall()
+        ]
+        found = postgresql_schema.read(source)
+    made = [
+        statement
+        for statement in (*found.before, *found.after)
+        if not statement.startswith(_OF_OTHERS) and " OWNER TO " not in statement
+    ]
+    return "".join(f"{statement};\n" for statement in (*made, *versions))
 
 
 def _careless(uri: StoreUri) -> StoreUri:

@@ -19,7 +19,7 @@ from liftlock.online.flow import Epoch, Flow
 
 @dataclass
 class Source:
-    """A database that gets `written` entries during each epoch; one brings over at most `most`, in 0.1 s. `sets`
+    """A database that gets `written` entries during each epoch; one brings over at most `most`, in `round` s. `sets`
     of them go over as sets, where there are many.
     """
 
@@ -30,9 +30,10 @@ class Source:
     sets: int = 0
     now: list[float] = field(default_factory=lambda: [0.0])
     role: Role = Role.TRACKING
+    round: float = 0.1
 
     def epoch(self, limit: int | None) -> Epoch:
-        self.now[0] += 0.1
+        self.now[0] += self.round
         if self.away:
             self.away -= 1
             raise StoreError("the server restarts", retryable=True)
@@ -89,6 +90,19 @@ def test_a_steady_rest_that_a_hold_can_bring_over_is_enough(run: Any) -> None:
     source = Source(left=1500, written=1500, most=1500)
     run(source)
     assert FEW < source.left < 7500  # half a second's worth
+    assert source.now[0] < 30
+
+
+@pytest.mark.parametrize(("seconds", "enough"), [(1.5, True), (3.0, False)])
+def test_rounds_with_a_price_of_their_own(run: Any, seconds: float, enough: bool) -> None:
+    """However few are left, a round takes as long: through the migrations. It is enough where a hold may take that."""
+    source = Source(left=600, written=300, most=1500, round=seconds)
+    if not enough:
+        with pytest.raises(StoreError, match="faster than it can be followed"):
+            run(source)
+        return
+    run(source)
+    assert source.left == 300
     assert source.now[0] < 30
 
 

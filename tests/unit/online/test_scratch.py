@@ -14,7 +14,9 @@ import pytest
 from liftlock.demo.postgres import PostgresServer
 from liftlock.errors import ReleaseError
 from liftlock.model.deployment import Role
+from liftlock.model.secret import Secret
 from liftlock.model.uri import Engine, StoreUri
+from liftlock.online import scratch as module
 from liftlock.online.scratch import PostgresqlScratch, SqliteScratch, scratch
 from liftlock.releases.tools import WarmWorker
 from liftlock.stores.interface import Store
@@ -138,7 +140,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]
         yield found
 
 
-def test_the_same_on_postgresql_with_a_copy_made_ahead(server: PostgresServer, worker: Worker) -> None:
+def test_the_same_on_postgresql_made_ahead(server: PostgresServer, worker: Worker) -> None:
     uri = server.create_database("blue")
     with psycopg.connect(uri.reveal()) as connection:
         for statement in SCHEMA:
@@ -148,7 +150,7 @@ def test_the_same_on_postgresql_with_a_copy_made_ahead(server: PostgresServer, w
     made = scratch(store, "name", cast(WarmWorker, worker), live(store).shapes(), TARGET)
     assert isinstance(made, PostgresqlScratch)
     made.prepare()
-    assert len(_databases(server)) == 3
+    assert len(_databases(server)) == 2
     for _ in range(2):
         assert made.migrate(ROWS, ["children"]).rows == EXPECTED
     assert worker.found == [("old", 1), ("old", 1)]
@@ -161,7 +163,47 @@ def test_the_same_on_postgresql_with_a_copy_made_ahead(server: PostgresServer, w
     assert _databases(server) == {"blue"}
 
 
-def _databases(server: PostgresServer) -> set[str]:
+def test_a_login_that_does_not_own_public(server: PostgresServer, worker: Worker) -> None:
+    """As before PostgreSQL 15: what cannot be emptied is made anew."""
+    server.execute("CREATE ROLE plain LOGIN CREATEDB PASSWORD 'plain'")
+    server.execute("GRANT SET ON PARAMETER session_replication_role TO plain")
+    server.create_database("theirs")
+    server.execute("ALTER DATABASE theirs OWNER TO plain")
+    uri = server.uri("theirs", username="plain", password=Secret("plain"))
+    with psycopg.connect(uri.reveal()) as connection:
+        for statement in SCHEMA:
+            connection.execute(statement.encode())
+    store = open_store(uri, Role.TRACKING)
+    made = scratch(store, "name", cast(WarmWorker, worker), live(store).shapes(), TARGET)
+    for _ in range(3):
+        made.prepare()
+        (name,) = _databases(server, "theirs") - {"theirs"}
+        server.execute("ALTER SCHEMA public OWNER TO postgres; GRANT ALL ON SCHEMA public TO plain", name)
+        assert made.migrate(ROWS, ["children"]).rows == EXPECTED
+    made.close()
+
+
+def test_after_many_uses_it_is_made_anew(
+    server: PostgresServer, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_USES", 2)
+    uri = server.create_database("many")
+    with psycopg.connect(uri.reveal()) as connection:
+        for statement in SCHEMA:
+            connection.execute(statement.encode())
+    store = open_store(uri, Role.TRACKING)
+    made = scratch(store, "name", cast(WarmWorker, worker), live(store).shapes(), TARGET)
+    identities = []
+    for _ in range(5):
+        assert made.migrate(ROWS, ["children"]).rows == EXPECTED
+        identities.append(_databases(server, "many", "oid"))
+    made.close()
+    assert [identities[0] == each for each in identities[:3]] == [True, True, False]
+    assert identities[2] == identities[3] != identities[4]
+
+
+def _databases(server: PostgresServer, prefix: str = "blue", what: str = "datname") -> set[str]:
     with psycopg.connect(server.uri("postgres").reveal()) as connection:
-        rows = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'blue%'").fetchall()
+        query = f"SELECT {what} FROM pg_database WHERE datname LIKE '{prefix}%'"
+        rows = connection.execute(query.encode()).fetchall()
     return {str(name) for (name,) in rows}
