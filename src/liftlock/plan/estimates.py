@@ -1,6 +1,6 @@
 """Seconds for each step, with their origin. Pure.
 
-Computed figures come from measurements on one 2-core machine (start-up 6 to 25 s by release, each migration as in
+Computed figures come from measurements on one 2-core machine (a server's start 2 to 25 s, each migration as in
 `knowledge.costs`, fingerprints at 0.5 to 0.8 million rows a second), so they are ranges; a rehearsal replaces them by
 what this deployment really took. A migration nobody measured makes its step unknown.
 """
@@ -83,7 +83,7 @@ def _computed(step: str, situation: Situation) -> tuple[float, float] | None:
         seconds = sum(_hash(store) for store in stores)
         return seconds * 0.7, seconds * 3 + 2
     if step == "start-new":
-        return (situation.new_starts_in or 6, (situation.new_starts_in or 20) * 1.5)
+        return _starts(situation.new_starts_in)
     simple = {
         "sample-before": (0.2, 10.0),
         "fingerprint-before": (0.0, 1.0),
@@ -98,7 +98,7 @@ def _computed(step: str, situation: Situation) -> tuple[float, float] | None:
         "capture-back": (0.1, 5.0),
         "converge": (0.1, 60.0),
         "share-schema": (0.0, 0.5),
-        "start-beside": (situation.old_starts_in or 6, (situation.old_starts_in or 20) * 1.5),
+        "start-beside": _starts(None),
         "move-old": (0.0, 1.0),
         "record-beside": (0.0, 0.5),
         # Four stages of `app.rolling.Settings.stay` seconds.
@@ -108,6 +108,15 @@ def _computed(step: str, situation: Situation) -> tuple[float, float] | None:
         "cut-over": (0.1, 2.0),
     }
     return simple.get(step)
+
+
+def _starts(first: float | None) -> tuple[float, float]:
+    """A server's start, from the seconds that the first one of its environment took, None where it was not started.
+
+    The first one compiles everything; and the same start took 2 and 23 s on one machine within an hour, by what of the
+    files was in memory. So one figure says little, and only of the slowest.
+    """
+    return (first / 10, max(30.0, first * 1.5)) if first else (1.5, 30.0)
 
 
 def _hash(store: StoreFacts) -> float:

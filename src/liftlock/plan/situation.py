@@ -46,7 +46,6 @@ class Situation(Value, frozen=True):
     rehearsed: Rehearsed | None = None
     artifact_bytes: int = 0
     target_cached: bool = False
-    old_starts_in: float | None = None
     new_starts_in: float | None = None
     gate: bool = False
     online_obstacles: tuple[str, ...] = msgspec.field(default_factory=tuple)
