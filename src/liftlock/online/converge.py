@@ -29,7 +29,7 @@ _STALLED_SECONDS = 60.0
 # where it does not for so many seconds: one round through a release's migrations takes a second, however few rows.
 _HOLDABLE = 0.5
 _HOLDABLE_AT_LAST = 2.0
-_PATIENT_SECONDS = 15.0
+_PATIENT_SECONDS = 10.0
 
 
 @dataclass

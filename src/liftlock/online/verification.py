@@ -25,6 +25,7 @@ from liftlock.stores.live import View
 # A reader of a rollback-journal SQLite database keeps its writers waiting, so a view there is short.
 _VIEW_SECONDS = {Engine.SQLITE: 0.03, Engine.POSTGRESQL: 0.5}
 _FIRST, _LARGEST = 500, 20_000
+_UNROOTED = 5000
 _LISTED = 20
 _TRIES = 50
 # Log entries after which what changed meanwhile is brought over: each view reads them all.
@@ -185,25 +186,30 @@ class _Walk:
             return None, True
 
     def unrooted(self, family: str) -> None:
-        """Rows that no stretch can see."""
+        """Rows that no stretch can see. Nobody else works on the sink, so nobody waits for a view of it."""
         after: Any = None
         while True:
             try:
-                self._between(family)
+                self._tell(family)
+                began = clock.monotonic()
                 with self._flow.sink.look() as view:
-                    lines, after = self._rules.unrooted(view, family, after, self._limit)
+                    lines, after = self._rules.unrooted(view, family, after, _UNROOTED)
             except PASSING as error:
                 self._patience.bear(error)
                 continue
             self._patience.well()
+            self._pace.rest(clock.monotonic() - began)
             self.wrong += lines
             if after is None:
                 return
 
     def _between(self, name: str) -> None:
-        wait_while_paused(self._control, "verify")
+        self._tell(name)
         if self._flow.source.backlog() > _BACKLOG:
             converge([self._flow], self._pace, self._control, phase="verify", few=_BACKLOG)
+
+    def _tell(self, name: str) -> None:
+        wait_while_paused(self._control, "verify")
         self._observer(Progress(work=f"compare {self._flow.role.value}: {name}", done=self.rows, unit="rows"))
         self._control.tell(Stand(phase="verify", at=clock.now(), done=self.rows, unit="rows"))
 

@@ -162,7 +162,7 @@ rules = Translator(translation(Role.TRACKING, (), *shapes), *shapes, None)
 flows = [Flow(Role.TRACKING, *sides, rules)]
 if os.environ.get("SLEEPY"):  # between fence and switch
     commit = CutOver._commit
-    CutOver._commit = lambda *given: (time.sleep(1), commit(*given))
+    CutOver._commit = lambda *given: (Path(os.environ["SLEEPY"]).touch(), time.sleep(1), commit(*given))
 cut = CutOver(flows, Path(socket), Address.parse(target), "test", "closed by a test", QUICK)
 cut.run(Pace(), Control(Path(socket).parent / "control"))
 """
@@ -212,10 +212,12 @@ def test_killed_anywhere_people_write_again_and_a_repetition_finishes(tmp_path: 
             assert refused(sides.blue), name
 
 
-def test_an_orchestrator_frozen_in_the_hold_cannot_switch_afterwards(sides: TwoSides) -> None:
-    died = child(sides, SLEEPY="1")
+def test_an_orchestrator_frozen_in_the_hold_cannot_switch_afterwards(sides: TwoSides, tmp_path: Path) -> None:
+    asleep = tmp_path / "asleep"
+    died = child(sides, SLEEPY=str(asleep))
     try:
-        until(lambda: refused(sides.blue), seconds=10)
+        until(asleep.exists, seconds=10)  # a reader that is frozen in its view keeps SQLite's writers out
+        assert refused(sides.blue)
         died.send_signal(signal.SIGSTOP)
         time.sleep(QUICK.fence + 0.5)
         settled(sides)
