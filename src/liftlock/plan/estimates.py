@@ -64,7 +64,7 @@ def _rehearsed(step: str, situation: Situation) -> Estimate | None:
 def _computed(step: str, situation: Situation) -> tuple[float, float] | None:
     stores = situation.deployment.stores
     if step == "build-environments":
-        return (1, 15) if situation.target_cached else (15, 180)
+        return (0, 15) if situation.target_cached else (15, 180)
     if step in ("back-up", "snapshot"):
         low = sum(_copy(store) + _hash(store) for store in stores)
         high = low + sum(_restore(store) + _hash(store) for store in stores)
@@ -87,10 +87,10 @@ def _computed(step: str, situation: Situation) -> tuple[float, float] | None:
     simple = {
         "sample-before": (0.2, 10.0),
         "fingerprint-before": (0.0, 1.0),
-        "warm-up": (2.0, 15.0),
+        "warm-up": (0.0, 15.0),
         "stop-old": (0.2, 5.0),
         "prove-quiet": (0.0, 2.0),
-        "verify-live": (10.0, 60.0),
+        "verify-live": (2.0, 60.0),
         "record": (0.0, 0.5),
         "record-gate": (0.0, 0.5),
         "unpark": (0.0, 2.0),
