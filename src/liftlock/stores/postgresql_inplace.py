@@ -97,7 +97,7 @@ def run_archive(connection: Connection, programs: tools.Tools, archive: Path) ->
 
 def run_section(connection: Connection, programs: tools.Tools, archive: Path, section: str) -> None:
     """Run one section of it: what stands before the data, the data, or what stands after."""
-    with tools.entries(programs, archive) as chosen:
+    with tools.entries(tools.listing(programs, archive)) as chosen:
         words: list[str | Path] = [
             programs.path("pg_restore"), f"--section={section}", "--file=-", f"--use-list={chosen}", archive,
         ]  # fmt: skip

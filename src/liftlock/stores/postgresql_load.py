@@ -81,8 +81,9 @@ def _load(
     words: list[str | Path] = [
         program, "--exit-on-error", "--no-password", f"--dbname={tools.target(given, options=False)}", f"--jobs={jobs}",
     ]  # fmt: skip
-    large = _large(tools.read([program, "--list", directory], tools.environment({})).decode(), directory)
-    with tools.entries(programs, directory) as every:
+    listing = tools.listing(programs, directory)
+    large = _large(listing, directory)
+    with tools.entries(listing) as every:
         if not large:
             tools.read([*words, f"--use-list={every}", directory], env)
             with beside(uri):
@@ -90,12 +91,15 @@ def _load(
             return
         tools.read([*words, f"--use-list={every}", "--section=pre-data", directory], env)
     cut = _match(large, tables(connection))
-    _load_rows(uri, programs, directory, cut, words, env, jobs)
-    builds = indexes.read(programs, directory, _as_dumped(connection, cut.values()))
+    dumped = _as_dumped(connection, cut.values())
+    with ThreadPoolExecutor(1) as pool, tools.entries(listing, without=cut) as others:
+        reading = pool.submit(indexes.read, programs, directory, dumped)
+        _load_rows(uri, directory, cut, [*words, "--section=data", f"--use-list={others}", directory], env, jobs)
+        builds = reading.result()
     if builds:
         with beside(uri):
             indexes.build(uri, builds, _SETTINGS, jobs=jobs, beside=partial(prove, parallel=False))
-    with beside(uri), tools.entries(programs, directory, without={build.entry for build in builds}) as rest:
+    with beside(uri), tools.entries(listing, without={build.entry for build in builds}) as rest:
         tools.read([*words, "--section=post-data", f"--use-list={rest}", directory], env)
         if not builds:
             prove()
@@ -111,19 +115,10 @@ def _as_dumped(connection: Connection, found: Collection[Table]) -> tuple[str, .
 
 
 def _load_rows(
-    uri: StoreUri,
-    programs: tools.Tools,
-    directory: Path,
-    cut: Mapping[str, Table],
-    words: list[str | Path],
-    env: dict[str, str],
-    jobs: int,
+    uri: StoreUri, directory: Path, cut: Mapping[str, Table], rest: list[str | Path], env: dict[str, str], jobs: int
 ) -> None:
-    with (
-        tools.entries(programs, directory, without=cut) as chosen,
-        tools.Running([*words, "--section=data", f"--use-list={chosen}", directory], env) as others,
-        ThreadPoolExecutor(jobs) as pool,
-    ):
+    """The tables that are cut, and what `rest` loads meanwhile."""
+    with tools.Running(rest, env) as others, ThreadPoolExecutor(jobs) as pool:
         parts = [
             pool.submit(_copy, uri, table, directory / f"{number}.dat", start, end)
             for number, table in cut.items()

@@ -47,7 +47,7 @@ def find_reader(directory: Path, server_major: int) -> Tools | None:
     """The programs to read an archive with, by the same preference: the oldest that understands the archive."""
     for tools in _all_tools(server_major):
         with suppress(StoreError):  # written by a newer pg_dump than this one
-            read([tools.path("pg_restore"), "--list", directory], environment({}))
+            listing(tools, directory)
             return tools
     return None
 
@@ -123,13 +123,17 @@ def read(words: Sequence[str | Path], env: Mapping[str, str]) -> bytes:
 _TRIGGER_OF_OURS = re.compile(r"^\d+; \d+ \d+ TRIGGER .* liftlock_(?:insert|update|delete|truncate|fence) ")
 
 
+def listing(tools: Tools, archive: Path) -> str:
+    """What an archive holds, in pg_restore's words. Raises StoreError."""
+    return read([tools.path("pg_restore"), "--list", archive], environment({})).decode()
+
+
 @contextmanager
-def entries(tools: Tools, archive: Path, without: Collection[str] = ()) -> Iterator[Path]:
-    """A list for pg_restore's `--use-list`: all entries of an archive but those of these numbers and liftlock's.
+def entries(listing: str, without: Collection[str] = ()) -> Iterator[Path]:
+    """A list for pg_restore's `--use-list`: all entries of a listing but those of these numbers and liftlock's.
 
     pg_dump leaves out our schema, but it cannot leave out triggers, which would call functions of that schema.
     """
-    listing = read([tools.path("pg_restore"), "--list", archive], environment({})).decode()
     kept = [
         line
         for line in listing.splitlines()
