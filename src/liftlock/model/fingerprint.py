@@ -10,8 +10,6 @@ from two first seeds made of the columns' names; values count, types do not (a w
 
 from __future__ import annotations
 
-import msgspec
-
 from liftlock.model.codec import Value
 
 MODULUS = 1 << 64
@@ -50,11 +48,6 @@ class Fingerprint(Value, frozen=True):
     def columns(self) -> dict[str, tuple[str, ...]]:
         """Table -> hashed columns; hand it to `Store.fingerprint` to hash another database alike."""
         return {entry.table: entry.columns for entry in self.tables}
-
-    def first(self) -> Fingerprint:
-        """The same without second sums (0): only comparable with another such."""
-        tables = tuple(msgspec.structs.replace(entry, sum2="0") for entry in self.tables)
-        return msgspec.structs.replace(self, tables=tables)
 
     def differences(self, other: Fingerprint) -> tuple[str, ...]:
         """The names of tables that are missing on one side or not equal, in name order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from psycopg import sql
 
@@ -45,18 +45,17 @@ def beside(name: str, purpose: str) -> str:
 @contextmanager
 def maintenance(uri: StoreUri) -> Iterator[Connection]:
     """A session in a database of the same server that is not the URI's own. Raises StoreError when there is none."""
-    with session(uri, database=_maintenance_name(uri)) as connection:
-        yield connection
+    with ExitStack() as stack:
+        yield _first_that_lets_in(stack, uri)
 
 
-def _maintenance_name(uri: StoreUri) -> str:
+def _first_that_lets_in(stack: ExitStack, uri: StoreUri) -> Connection:
     refused: StoreError | None = None
     for name in _MAINTENANCE:
         if name == uri.database:
             continue
         try:
-            with session(uri, database=name):
-                return name
+            return stack.enter_context(session(uri, database=name))
         except StoreError as error:
             refused = error
     assert refused is not None

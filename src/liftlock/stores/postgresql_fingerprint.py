@@ -49,13 +49,11 @@ def fingerprint(
     *,
     columns: Mapping[str, Sequence[str]] | None = None,
     parallel: bool = True,
-    sums: int = 2,
     observer: Observer = silent,
 ) -> Fingerprint:
     """Hash all tables, or the given columns of the given tables, inside the connection's open transaction.
 
-    `parallel` uses several processors, which is only faster where nothing else keeps them busy. With `sums=1` the
-    second sums are 0, and most of the work is half as much: for `Fingerprint.first`.
+    `parallel` uses several processors, which is only faster where nothing else keeps them busy.
 
     Sequences are one more entry, `(sequences)`, whose columns are the sequences' names: they are no part of a
     transaction's view and show the values of now. Raises StoreError when a table, column or sequence is missing.
@@ -68,25 +66,23 @@ def fingerprint(
     done = 0
     entries = []
     for table, names in chosen:
-        entries.append(_hash_table(connection, table, names, sums))
+        entries.append(_hash_table(connection, table, names))
         done += entries[-1].rows
         observer(Progress(work="fingerprint", done=done, total=max(total, done), unit="rows"))
     if columns is None or SEQUENCES in columns:
         values = sequences(connection)
         entries.append(hash_sequences(values, columns[SEQUENCES] if columns is not None else None))
     entries.sort(key=lambda entry: entry.table)
-    made = Fingerprint(algorithm=ALGORITHM, tables=tuple(entries), seconds=clock.monotonic() - started)
-    return made if sums == 2 else made.first()
+    return Fingerprint(algorithm=ALGORITHM, tables=tuple(entries), seconds=clock.monotonic() - started)
 
 
-def _query(table: Table, names: Iterable[str], sums: int) -> sql.Composed:
-    """One SELECT that gives rows and the sums (numerics, not yet modulo 2**64) of a table."""
+def _query(table: Table, names: Iterable[str]) -> sql.Composed:
+    """One SELECT that gives rows, first sum and second sum (numerics, not yet modulo 2**64) of a table."""
     ordered = sorted(names)
-    wanted = [
-        sql.SQL("COALESCE(sum({}), 0)").format(_chain(table, ordered, _seed(ordered, number)))
-        for number in range(1, sums + 1)
-    ]
-    return sql.SQL("SELECT count(*), {} FROM ONLY {}").format(sql.SQL(", ").join(wanted), table.identifier)
+    one, two = (_chain(table, ordered, _seed(ordered, number)) for number in (1, 2))
+    return sql.SQL("SELECT count(*), COALESCE(sum({}), 0), COALESCE(sum({}), 0) FROM ONLY {}").format(
+        one, two, table.identifier
+    )
 
 
 def _chain(table: Table, names: Sequence[str], seed: int) -> sql.Composable:
@@ -142,10 +138,10 @@ def _choose(
     return chosen
 
 
-def _hash_table(connection: Connection, table: Table, names: Iterable[str], sums: int) -> TableFingerprint:
-    row = connection.execute(_query(table, names, sums)).fetchone()
+def _hash_table(connection: Connection, table: Table, names: Iterable[str]) -> TableFingerprint:
+    row = connection.execute(_query(table, names)).fetchone()
     assert row is not None
-    rows, one, two, *_ = (*(int(value) for value in row), 0)
+    rows, one, two = (int(value) for value in row)
     return TableFingerprint(
         table=table.name, rows=rows, sum1=str(one % MODULUS), sum2=str(two % MODULUS), columns=tuple(sorted(names))
     )

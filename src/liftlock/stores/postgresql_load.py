@@ -30,7 +30,7 @@ _BLOCK = 1 << 18
 _SETS_TRANSACTION_TIMEOUT = 17  # the first major version whose pg_restore does
 _END = b"\\.\n"
 # A load that is lost in a crash is repeated, so nothing of it needs to wait for the disk; the swap does.
-_SETTINGS = {"synchronous_commit": "off", "maintenance_work_mem": "256MB", "max_parallel_maintenance_workers": "2"}
+_SETTINGS = {"synchronous_commit": "off"}
 _ENTRY = re.compile(r"^(?P<id>\d+); \d+ \d+ TABLE DATA (?P<what>.*)$")
 
 
@@ -91,11 +91,9 @@ def _load(
             return
         tools.read([*words, f"--use-list={every}", "--section=pre-data", directory], env)
     cut = _match(large, tables(connection))
-    dumped = _as_dumped(connection, cut.values())
-    with ThreadPoolExecutor(1) as pool, tools.entries(listing, without=cut) as others:
-        reading = pool.submit(indexes.read, programs, directory, dumped)
+    with tools.entries(listing, without=cut) as others:
         _load_rows(uri, directory, cut, [*words, "--section=data", f"--use-list={others}", directory], env, jobs)
-        builds = reading.result()
+    builds = indexes.read(programs, directory, _as_dumped(connection, cut.values()))
     if builds:
         with beside(uri):
             indexes.build(uri, builds, _SETTINGS, jobs=jobs, beside=partial(prove, parallel=False))

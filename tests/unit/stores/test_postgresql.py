@@ -15,16 +15,14 @@ import pytest
 from liftlock.errors import LiftlockError, Refused, StoreError
 from liftlock.model.codec import to_json
 from liftlock.model.deployment import Role
-from liftlock.model.fingerprint import Fingerprint
 from liftlock.model.secret import Secret
 from liftlock.model.snapshot import StoreSnapshot
 from liftlock.model.uri import StoreUri
 from liftlock.stores import postgresql_indexes, postgresql_load, postgresql_restore
 from liftlock.stores import postgresql_tools as tools
 from liftlock.stores.postgresql import PostgresqlStore
-from liftlock.stores.postgresql_connect import bind, parameters, session, snapshot_transaction
+from liftlock.stores.postgresql_connect import bind, parameters
 from liftlock.stores.postgresql_database import beside
-from liftlock.stores.postgresql_fingerprint import fingerprint
 from tests.support.mlflow_schema import REVISION
 from tests.support.postgres import Harness, held_open
 from tests.support.snapshots import held
@@ -233,20 +231,6 @@ def test_restore_in_place_keeps_everything_when_it_fails(
         owner.restore(other, tmp_path)
     assert owner.fingerprint().differences(before) == ()
     assert owner.schema_dump() == schema
-
-
-def test_one_sum_is_the_first_of_two(harness: Harness, store: PostgresqlStore) -> None:
-    before = store.fingerprint().first()
-    assert set(before.columns()) == set(store.fingerprint().columns())
-
-    def one() -> Fingerprint:
-        with session(store.uri) as connection, snapshot_transaction(connection):
-            return fingerprint(connection, sums=1)
-
-    assert one().differences(before) == ()
-    assert one().differences(store.fingerprint()) != (), "never taken for a whole one"
-    harness.execute(store, "UPDATE metrics SET value = value + 1 WHERE key = 'one'")
-    assert one().differences(before) == ("metrics",)
 
 
 def test_restore_refuses_data_that_is_not_the_snapshots(
