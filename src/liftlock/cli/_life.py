@@ -23,6 +23,6 @@ def finish(state: State, verb: Callable[..., Summary], *, as_json: bool) -> int:
         return 0
     if done.results:
         say(text.run_summary(done.results))
-    hold = f"; writes were held for {text.seconds(done.write_hold_seconds)}" if done.write_hold_seconds else ""
+    hold = f"; writes were held for {text.hold(done.write_hold_seconds)}" if done.write_hold_seconds else ""
     say(f"{done.kind.value} {done.run}: {done.outcome.value}{hold}")
     return 0

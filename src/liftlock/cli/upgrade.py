@@ -68,7 +68,7 @@ def command(
         return 0
     say()
     say(text.run_summary(done.results))
-    hold = f", writes were held for {text.seconds(done.write_hold_seconds)}" if done.write_hold_seconds else ""
+    hold = f", writes were held for {text.hold(done.write_hold_seconds)}" if done.write_hold_seconds else ""
     say(f"MLflow {chosen.jump.target} runs{hold}")
     say("way back: liftlock rollback; end of the rollback window: liftlock finalize")
     return 0

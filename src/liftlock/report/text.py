@@ -64,6 +64,11 @@ def seconds(value: float) -> str:
     return f"{int(value // 60)} min {int(value % 60)} s"
 
 
+def hold(value: float) -> str:
+    """How long writes were held: 0.06 s, 1.4 s, as other durations from a second on."""
+    return f"{value:.2f} s" if value < 1 else seconds(value)
+
+
 def size(value: float) -> str:
     """Bytes with a unit: 512 B, 1.3 MB."""
     for unit in ("B", "kB", "MB", "GB"):

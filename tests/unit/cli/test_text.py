@@ -33,6 +33,7 @@ def test_numbers_as_a_person_says_them() -> None:
     assert [text.seconds(value) for value in (0, 0.44, 9.96, 12.4, 119, 200)] == [
         "0.0 s", "0.4 s", "10.0 s", "12 s", "119 s", "3 min 20 s",
     ]  # fmt: skip
+    assert [text.hold(value) for value in (0.026, 0.6, 1.44)] == ["0.03 s", "0.60 s", "1.4 s"]
     assert [text.size(value) for value in (0, 512, 1300, 2.5e6, 7e12)] == [
         "0 B",
         "512 B",
