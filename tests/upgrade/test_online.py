@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from liftlock.app import gate as gates
-from liftlock.app import upgrade
+from liftlock.app import gate_process, upgrade
 from liftlock.app.planning import make_plan
 from liftlock.app.workspace import Workspace
 from liftlock.demo.load import Load, Outcome, judge, writing
@@ -73,17 +73,19 @@ def story(version: str, directory: Path, engine: Engine) -> Iterator[Story]:
         place = directory / "deployment"
         place.mkdir()
         made = stack.enter_context(deployment(version, place, server=server, auth=False))
-        reply = gates.install(made.workspace)
-        stack.callback(_end, reply.pid)
+        gates.install(made.workspace)
+        stack.callback(_end_gate, made.workspace)
         stack.callback(stop, made)
         load = stack.enter_context(writing(releases.environment(version), made.url, directory / "load", clients=2))
         load.await_writes(20)
         yield Story(made, load, server)
 
 
-def _end(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+def _end_gate(workspace: Workspace) -> None:
+    """Whichever runs: a test may have killed the first one."""
+    reply = gate_process.running(gate_process.directory(workspace))
+    if reply is not None:
+        os.kill(reply.pid, signal.SIGTERM)
 
 
 def lossless(outcome: Outcome) -> bool:

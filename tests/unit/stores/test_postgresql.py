@@ -450,6 +450,19 @@ def test_indexes_built_at_the_same_time_are_the_same(
     assert broken == 0
 
 
+def test_an_index_that_cannot_be_built_is_an_error(store: PostgresqlStore) -> None:
+    """Whichever it is; and what goes on beside is called once."""
+    good = postgresql_indexes.Build("1", "CREATE INDEX good ON metrics (step)")
+    bad = postgresql_indexes.Build("2", "CREATE INDEX bad ON metrics (nowhere)")
+    calls: list[str] = []
+    for number, builds in enumerate(((bad, good), (good, bad)), 1):
+        with pytest.raises(StoreError, match="nowhere"):
+            postgresql_indexes.build(store.uri, builds, {}, jobs=2, beside=lambda: calls.append("beside"))
+        assert len(calls) == number
+        with psycopg.connect(store.uri.reveal()) as connection:
+            connection.execute("DROP INDEX IF EXISTS good")
+
+
 def test_data_that_is_not_the_snapshots_never_takes_the_place(
     store: PostgresqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
