@@ -149,10 +149,18 @@ def on_postgresql(directory: Path) -> Iterator[tuple[Deployment, Writer, Harm]]:
             yield deployment, writer, crash
 
 
-@pytest.mark.parametrize("point", ["after:migrate green tracking", "after:fence"])
-def test_postgresql_is_killed(point: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("verb", "point"),
+    [
+        (UPGRADE, "after:migrate green tracking"), (UPGRADE, "after:fence"),
+        (ROLLBACK, "before:discard database"), (ROLLBACK, "before:drop schema liftlock"),
+    ],
+)  # fmt: skip
+def test_postgresql_is_killed(verb: tuple[str, ...], point: str, tmp_path: Path) -> None:
     with on_postgresql(tmp_path) as (deployment, writer, crash):
-        harmed(deployment, writer, UPGRADE, point, crash, ends=DONE)
+        if verb is ROLLBACK:
+            deployment.ok(*UPGRADE)
+        harmed(deployment, writer, verb, point, crash, ends=DONE)
 
 
 def effects(deployment: Deployment, verb: tuple[str, ...], log: Path) -> list[str]:
