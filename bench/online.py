@@ -154,7 +154,7 @@ class Phases:
     begun: list[tuple[float, str]] = field(default_factory=lambda: [(time.time(), "before the upgrade")])
 
     def __call__(self, progress: Progress) -> None:
-        self.enter(progress.work.partition(": tables ")[0])
+        self.enter(progress.work)
 
     def enter(self, work: str) -> None:
         if work != self.begun[-1][1]:

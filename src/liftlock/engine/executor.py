@@ -7,6 +7,7 @@ NOT_STARTED: run. PARTIAL: undo it, then run. UNKNOWN: stop for a person. Never 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from liftlock import clock
@@ -26,7 +27,8 @@ _PAUSE = 0.5
 class Executor:
     """Drives one run at a time; the caller holds the deployment's lock.
 
-    `patience`: seconds for which a step that is put back waits for something that is away and may come again.
+    `patience`: seconds for which a step that is put back, or has no way back, waits for something that is away and may
+    come again.
     """
 
     def __init__(self, journal: Journal, *, observer: Observer = silent, patience: float = 60.0) -> None:
@@ -96,7 +98,7 @@ class Executor:
             self.journal.append(run, Kind.UNDO_INTENT, step.name, {"reason": reason})
             self.observer(Progress(work=f"undo: {step.title}"))
             try:
-                self._patiently(step, context)
+                self._patiently(partial(step.undo, context), f"undo: {step.title}")
             except Exception as error:  # a bug of ours included: the operator must be told where it stands
                 message = _describe(error)
                 self.journal.append(run, Kind.NOTE, f"undo-failed:{step.name}", {"message": message})
@@ -109,16 +111,16 @@ class Executor:
             self.journal.append(run, Kind.UNDONE, step.name, {})
         self.end(run, outcome or RunOutcome.PUT_BACK, reason)
 
-    def _patiently(self, step: Step, context: Context) -> None:
-        """Undo a step; while what it needs is away for a moment (a database, a gate that restarts), try again."""
+    def _patiently(self, act: Callable[[], None], what: str) -> None:
+        """Act; while what it needs is away for a moment (a database, a gate that restarts), try again."""
         deadline = clock.monotonic() + self.patience
         while True:
             try:
-                return step.undo(context)
+                return act()
             except LiftlockError as error:
                 if not error.retryable or isinstance(error, NeedsPerson) or clock.monotonic() > deadline:
                     raise
-                self.observer(Progress(work=f"undo: {step.title}, waiting: {error.message}"))
+                self.observer(Progress(work=f"{what}, waiting: {error.message}"))
                 clock.sleep(_PAUSE)
 
     def end(self, run: str, outcome: RunOutcome, message: str = "") -> None:
@@ -147,7 +149,7 @@ class Executor:
                 return
             if probe is Probe.PARTIAL:
                 if step.reversibility is Reversibility.NONE:
-                    raise NeedsPerson(f"'{step.title}' was cut off half-way and has no way back")
+                    raise _stuck(step)
                 self.journal.append(run, Kind.UNDO_INTENT, step.name, {"reason": "cut off half-way"})
                 step.undo(context)
                 self.journal.append(run, Kind.UNDONE, step.name, {})
@@ -155,7 +157,10 @@ class Executor:
         self.observer(Progress(work=step.title))
         started = clock.monotonic()
         try:
-            step.run(context)
+            if step.reversibility is Reversibility.NONE:
+                self._patiently(partial(_run_once, step, context), step.title)
+            else:
+                step.run(context)
         except Exception as error:
             self.journal.append(run, Kind.FAILED, step.name, {"message": _describe(error)})
             raise
@@ -179,6 +184,19 @@ class Executor:
             record=lambda key, payload: _ignore(self.journal.append(run, Kind.NOTE, key, payload)),
             observer=self.observer,
         )
+
+
+def _run_once(step: Step, context: Context) -> None:
+    """Run a step unless an earlier try has done it."""
+    probe = step.probe(context)
+    if probe is Probe.NOT_STARTED:
+        step.run(context)
+    elif probe is not Probe.DONE:
+        raise _stuck(step)
+
+
+def _stuck(step: Step) -> NeedsPerson:
+    return NeedsPerson(f"'{step.title}' was cut off half-way and has no way back")
 
 
 def _ignore(_: object) -> None:

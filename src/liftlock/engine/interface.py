@@ -67,8 +67,8 @@ class Step(Protocol):
     """One journalled step.
 
     `run` acts and returns nothing: what came of it is read back from the world (and from notes) by `result`, so a
-    crash between the act and its record loses nothing. `run` is only called when the probe says NOT_STARTED;
-    `undo` may be called in any state, any number of times.
+    crash between the act and its record loses nothing. `run` is only called when the probe says NOT_STARTED (of a step
+    without a way back again and again, while what it needs is away); `undo` in any state, any number of times.
     """
 
     name: str

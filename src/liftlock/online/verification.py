@@ -25,9 +25,10 @@ from liftlock.stores.live import View
 # A reader of a rollback-journal SQLite database keeps its writers waiting, so a view there is short.
 _VIEW_SECONDS = {Engine.SQLITE: 0.03, Engine.POSTGRESQL: 0.5}
 _FIRST, _LARGEST = 500, 20_000
-_UNROOTED = 5000
 _LISTED = 20
 _TRIES = 50
+# Rows of the sink at a time: nobody waits for a view of it, and they are kept in memory whole.
+_UNROOTED = 5000
 # Log entries after which what changed meanwhile is brought over: each view reads them all.
 _BACKLOG = 1000
 

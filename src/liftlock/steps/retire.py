@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from liftlock.effects import side_effect
 from liftlock.engine.interface import BaseStep, Context, Probe
 from liftlock.gate import installed
 from liftlock.gate.model import Address
 from liftlock.model.plan import Reversibility
-from liftlock.online.patience import patiently
 from liftlock.steps.sides import Sides
 
 
@@ -58,11 +56,11 @@ class RetireGreen(BaseStep):
         return Probe.NOT_STARTED
 
     def run(self, context: Context) -> None:
-        """Only with the backup's id at hand. It has no way back, so a database server that restarts is waited for."""
+        """Only with the backup's id at hand."""
         saved = str(context.outcome(self.saved_step).get("set") or "")
         for role, live in self.sides.green.items():
             with side_effect(f"discard green {role.value}"):
-                patiently(partial(live.store.discard, saved_as=saved), context.observer)
+                live.store.discard(saved_as=saved)
         for live in self.sides.blue.values():
-            patiently(live.release, context.observer)
-        patiently(self.sides.rules.close, context.observer)
+            live.release()
+        self.sides.rules.close()

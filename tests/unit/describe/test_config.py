@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -160,12 +162,29 @@ def test_registry_in_the_same_place_is_no_third_store(path: Path) -> None:
     assert config.loads(other, path).roles() == (Role.TRACKING, Role.REGISTRY, Role.AUTH)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_unwritable_directory(path: Path) -> None:
-    loaded = config.load(path)
-    path.parent.chmod(0o500)
+    loaded, before = config.load(path), path.read_text("utf-8")
+    path.parent.chmod(0o555)
     try:
-        with pytest.raises(UsageError, match="cannot be written"):
+        with as_nobody(path), pytest.raises(UsageError, match="cannot be written"):
             loaded.save()
     finally:
         path.parent.chmod(0o700)
+    assert path.read_text("utf-8") == before
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+@contextlib.contextmanager
+def as_nobody(path: Path) -> Iterator[None]:
+    """As a user who owns nothing where the tests run as root, who may write everywhere; as who they run otherwise."""
+    root = os.geteuid() == 0
+    if root:
+        for parent in path.parents:
+            if not parent.stat().st_mode & 0o001:
+                parent.chmod(0o711)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)

@@ -23,7 +23,9 @@ class Died(BaseException):
 
 
 class Fake(BaseStep):
-    """A step whose world is a dictionary; `fails` and `undo_fails` are raised where they are set."""
+    """A step whose world is a dictionary; `fails` and `undo_fails` are raised where they are set,
+    and `leaves` is what the first of them leaves there.
+    """
 
     def __init__(self, name: str, world: dict[str, str], log: list[str]) -> None:
         self.name = name
@@ -32,6 +34,7 @@ class Fake(BaseStep):
         self.log = log
         self.fails: BaseException | None = None
         self.fails_after: BaseException | None = None
+        self.leaves: str | None = "half"
         self.undo_fails: BaseException | None = None
         self.probed: Probe | None = None
         self.findings: tuple[Finding, ...] = ()
@@ -50,6 +53,10 @@ class Fake(BaseStep):
         assert self.name not in self.world, "run on what is there already"
         self.world[self.name] = "half"
         if self.fails is not None:
+            if self.leaves is None:
+                del self.world[self.name]
+            else:
+                self.world[self.name] = self.leaves
             raise self.fails
         self.world[self.name] = "done"
         if self.fails_after is not None:
@@ -161,6 +168,35 @@ def test_putting_back_waits_for_what_is_away_for_a_moment(bench: Bench, patience
         bench.executor.forward(bench.run, bench.steps)
     assert bench.outcome() is (RunOutcome.PUT_BACK if patience else RunOutcome.OPEN)
     assert bench.log.count("undo b") == (2 if patience else 1)
+
+
+@pytest.mark.parametrize(
+    ("came", "retryable", "ends", "runs"),
+    [(None, True, "well", 2), ("done", True, "well", 1), ("half", True, "stuck", 1), (None, False, "stuck", 1)],
+    ids=["anew", "done before it failed", "half-way", "for good"],
+)
+def test_a_step_without_a_way_back_waits_too(
+    bench: Bench, came: str | None, retryable: bool, ends: str, runs: int
+) -> None:
+    """And is begun again where its probe says that it can be."""
+    step = bench.steps[2]
+    step.reversibility = Reversibility.NONE
+    step.fails = StoreError("the database restarts", retryable=retryable)
+
+    def observe(progress: Progress) -> None:
+        if "waiting" in progress.work:
+            step.fails = None
+
+    bench.executor.observer = observe
+    step.leaves = came
+    if ends == "well":
+        bench.executor.forward(bench.run, bench.steps)
+        assert bench.world["c"] == "done"
+    else:
+        with pytest.raises(NeedsPerson, match="no way back"):
+            bench.executor.forward(bench.run, bench.steps)
+        assert "undo" not in " ".join(bench.log)
+    assert bench.log.count("run c") == runs
 
 
 def test_an_unforeseen_error_in_an_undo_leaves_the_run_open(bench: Bench) -> None:
