@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from liftlock.app.runfiles import RunFiles, digest
 from liftlock.describe import config as configuration
 from liftlock.describe.config import Config
 from liftlock.engine.journal import Journal
-from liftlock.engine.lock import Owner, exclusive, holder
+from liftlock.engine.lock import Owner, exclusive, holder, taken
 from liftlock.errors import Refused
 from liftlock.model.deployment import Deployment, Role
 from liftlock.model.journal import RunKind, RunState
@@ -78,6 +79,9 @@ class Workspace:
         """Raise Refused while a run is unfinished: it knows in which state the deployment is, nobody else does."""
         open_run = self.journal.open_run()
         if open_run is not None:
+            working = self.holder()
+            if working is not None and working.pid != os.getpid():
+                raise taken(working)
             raise Refused(
                 f"{open_run.kind} {open_run.id} of {open_run.operator} has not ended",
                 hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",

@@ -46,7 +46,7 @@ def exclusive(directory: Path, doing: str) -> Iterator[Owner]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refused(_refusal(path), hint="Wait for it to end, or look with `liftlock status`.") from None
+            raise taken(_owner(path)) from None
         owner = Owner(operator=operator(), pid=os.getpid(), since=clock.now(), doing=doing)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, to_json(owner).encode(), 0)
@@ -78,9 +78,10 @@ def _owner(path: Path) -> Owner | None:
         return None
 
 
-def _refusal(path: Path) -> str:
-    owner = _owner(path)
-    if owner is None:
-        return "another liftlock is at work on this deployment"
-    since = owner.since.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"{owner.operator} (PID {owner.pid}) is at work on this deployment since {since}: {owner.doing}"
+def taken(owner: Owner | None) -> Refused:
+    """The refusal for whoever comes while somebody is at work, whose name may not be written down yet (None)."""
+    words = "another liftlock is at work on this deployment"
+    if owner is not None:
+        since = owner.since.strftime("%Y-%m-%d %H:%M:%S UTC")
+        words = f"{owner.operator} (PID {owner.pid}) is at work on this deployment since {since}: {owner.doing}"
+    return Refused(words, hint="Wait for it to end, or look with `liftlock status`.")

@@ -22,6 +22,7 @@ from liftlock.model.uri import Engine
 from liftlock.plan.planner import plan
 from liftlock.plan.situation import Situation
 from liftlock.releases.tools import Heads
+from tests.support.locks import hold
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 HEADS = Heads(tracking=("a", "b", "c"), auth=("u", "v"))
@@ -126,3 +127,19 @@ def test_one_run_at_a_time(workspace: Workspace) -> None:
         workspace.require_no_run()
     assert "resume" in caught.value.hint
     assert "abort" in caught.value.hint
+    with workspace.lock("this"), pytest.raises(Refused, match="has not ended"):
+        workspace.require_no_run()
+
+
+def test_a_run_that_somebody_is_at_is_left_to_them(workspace: Workspace) -> None:
+    """Neither resume nor abort helps while another process drives it."""
+    from liftlock.engine.executor import Executor
+
+    workspace.begin(Executor(workspace.journal), RunKind.UPGRADE, "me", {}, {"a": "b"})
+    with hold(workspace.state) as other:
+        with pytest.raises(Refused, match=rf"PID {other.pid}\) is at work .*: hold it") as caught:
+            workspace.require_no_run()
+        other.communicate()
+    assert "Wait" in caught.value.hint
+    with pytest.raises(Refused, match="has not ended"):
+        workspace.require_no_run()

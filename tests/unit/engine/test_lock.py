@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from liftlock.engine.lock import exclusive, holder
 from liftlock.errors import Refused
-
-_HOLD = """
-import sys
-from pathlib import Path
-from liftlock.engine.lock import exclusive
-with exclusive(Path(sys.argv[1]), "hold it"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def hold(directory: Path) -> subprocess.Popen[str]:
-    child = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdout
-    assert child.stdout.readline() == "held\n"
-    return child
+from tests.support.locks import hold
 
 
 def test_second_is_refused_with_who_when_and_what(tmp_path: Path) -> None:
