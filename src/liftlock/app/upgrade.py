@@ -252,10 +252,7 @@ def _to_roll_back(workspace: Workspace) -> RunState:
         step.name.startswith("migrate-") and step.last in (Kind.UNDO_INTENT, Kind.UNDONE) for step in open_run.steps
     )
     if not opened or restored:
-        raise Refused(
-            f"{open_run.kind} {open_run.id} of {open_run.operator} has not ended",
-            hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",
-        )
+        raise workspace.unfinished(open_run)
     return open_run
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from liftlock.app.runfiles import RunFiles, digest
 from liftlock.describe import config as configuration
 from liftlock.describe.config import Config
-from liftlock.engine.journal import Journal
+from liftlock.engine.journal import Journal, unfinished
 from liftlock.engine.lock import Owner, exclusive, holder, taken
 from liftlock.errors import Refused
 from liftlock.model.deployment import Deployment, Role
@@ -79,13 +79,12 @@ class Workspace:
         """Raise Refused while a run is unfinished: it knows in which state the deployment is, nobody else does."""
         open_run = self.journal.open_run()
         if open_run is not None:
-            working = self.holder()
-            if working is not None and working.pid != os.getpid():
-                raise taken(working)
-            raise Refused(
-                f"{open_run.kind} {open_run.id} of {open_run.operator} has not ended",
-                hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",
-            )
+            raise self.unfinished(open_run)
+
+    def unfinished(self, run: RunState) -> Refused:
+        """The refusal for whoever would begin something while this run is open: somebody may be at it, or nobody."""
+        working = self.holder()
+        return unfinished(run) if working is None or working.pid == os.getpid() else taken(working)
 
     def server(self) -> Handle | None:
         """The running server: the one liftlock started, else whatever MLflow server serves the configured port."""

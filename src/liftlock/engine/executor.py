@@ -13,7 +13,7 @@ from typing import Any
 from liftlock import clock
 from liftlock.engine.interface import Context, Payload, Probe, Step
 from liftlock.engine.interruption import Interrupted, interruptible
-from liftlock.engine.journal import Journal
+from liftlock.engine.journal import Journal, unfinished
 from liftlock.errors import LiftlockError, NeedsPerson, PutBack, Refused
 from liftlock.model.finding import blocking
 from liftlock.model.journal import Kind, RunKind, RunOutcome, RunState
@@ -45,10 +45,7 @@ class Executor:
         """
         open_run = self.journal.open_run()
         if open_run is not None:
-            raise Refused(
-                f"{open_run.kind} {open_run.id} of {open_run.operator} has not ended",
-                hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",
-            )
+            raise unfinished(open_run)
         run = f"{kind.value}-{clock.now():%Y%m%dT%H%M%S%f}"
         if prepare is not None:
             prepare(run)

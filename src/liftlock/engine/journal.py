@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from liftlock import clock
-from liftlock.errors import JournalError
+from liftlock.errors import JournalError, Refused
 from liftlock.model.journal import Entry, Kind, RunKind, RunOutcome, RunState, StepState
 from liftlock.model.secret import redact_values
 
@@ -201,3 +201,11 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         )  # fmt: skip
     except (ValueError, TypeError) as error:
         raise JournalError(f"entry {seq} of the journal is damaged: {error}") from error
+
+
+def unfinished(run: RunState) -> Refused:
+    """The refusal for whoever would begin something while a run is open."""
+    return Refused(
+        f"{run.kind} {run.id} of {run.operator} has not ended",
+        hint="Go on with `liftlock resume` or take it back with `liftlock abort`.",
+    )
